@@ -1,0 +1,1 @@
+"""What a report and an entry are: file names, the two formats, the nettests."""

@@ -1,0 +1,98 @@
+"""The pieces that reading a report gives, and the shape that every normalised entry has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ooni_pipeline.errors import RejectReason
+
+#: An entry is rejected unparsed above this size, in bytes.
+MAX_ENTRY_BYTES = 64 * 1024 * 1024
+#: Of a rejected entry this many bytes are kept beside the reason; the raw report holds the rest.
+MAX_REJECTED_BYTES = 1024 * 1024
+#: No report may unfold to more than this (the largest known one has 1.4 GB): gzip bombs end here.
+MAX_REPORT_BYTES = 16 * 1024 * 1024 * 1024
+#: Containers may nest this deep. ujson reads and writes 1,024; PostgreSQL and Python's own recursion
+#: take less or more depending on settings, so the bound leaves room for what normalising adds.
+MAX_DEPTH = 1000
+#: A YAML document may unfold its aliases to this many nodes.
+MAX_NODES = 5_000_000
+
+#: The top-level keys of a normalised entry, in the order in which they are written; all are always
+#: present. Source: the 2016 base schema (``df-000-base``) as the batch pipeline wrote it.
+BASE_KEYS = (
+    "id",
+    "input",
+    "input_hashes",
+    "report_id",
+    "report_filename",
+    "options",
+    "probe_cc",
+    "probe_asn",
+    "probe_ip",
+    "probe_city",
+    "backend_version",
+    "data_format_version",
+    "test_name",
+    "test_version",
+    "test_start_time",
+    "measurement_start_time",
+    "test_runtime",
+    "test_helpers",
+    "software_name",
+    "software_version",
+    "bucket_date",
+    "test_keys",
+)
+
+
+@dataclass(frozen=True)
+class ReportHeader:
+    """The first document of a YAML report; JSON reports have none (an empty one stands for it).
+
+    ``raw`` are the bytes of the document without its framing lines.
+    """
+
+    value: dict[str, Any] = field(default_factory=dict)
+    raw: bytes = b""
+
+
+@dataclass(frozen=True)
+class RawEntry:
+    """One record of a report as submitted.
+
+    ``value`` is the parsed mapping, not merged with the header. ``raw`` are its bytes: the JSON line
+    without its end, or the YAML document without its framing lines. ``offset`` is where they begin in
+    the uncompressed report. ``nonfinite`` counts NaN and Infinity, which became null.
+    """
+
+    value: dict[str, Any]
+    raw: bytes
+    offset: int
+    nonfinite: int = 0
+
+
+@dataclass(frozen=True)
+class BadEntry:
+    """A piece of a report that is no usable entry: kept in ``rejected/`` with its reason.
+
+    ``raw`` are its first ``MAX_REJECTED_BYTES`` bytes, ``size`` is how many there are, ``digest`` the
+    hexadecimal SHA-256 of all of them. ``detail`` names the kind of fault without quoting content.
+    """
+
+    reason: RejectReason
+    offset: int
+    size: int
+    raw: bytes
+    digest: str
+    detail: str = ""
+
+
+class BadReport(Exception):
+    """The report as a whole cannot be read: ``reason`` says why, ``detail`` how, neither quotes content."""
+
+    def __init__(self, reason: RejectReason, detail: str = "") -> None:
+        super().__init__(f"{reason.value}: {detail}" if detail else reason.value)
+        self.reason = reason
+        self.detail = detail
