@@ -65,12 +65,15 @@ class RawEntry:
     ``value`` is the parsed mapping, not merged with the header. ``raw`` are its bytes: the JSON line
     without its end, or the YAML document without its framing lines. ``offset`` is where they begin in
     the uncompressed report. ``nonfinite`` counts NaN and Infinity, which became null.
+    ``duplicate_keys`` counts the values of a YAML entry that a later one of the same key replaced
+    (ujson does not tell, so of a JSON entry it is 0).
     """
 
     value: dict[str, Any]
     raw: bytes
     offset: int
     nonfinite: int = 0
+    duplicate_keys: int = 0
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,16 @@ class BadEntry:
     detail: str = ""
 
 
-class BadReport(Exception):
+class EntryRejected(Exception):  # noqa: N818 - a fact about bytes, not a fault of ours
+    """These bytes are no usable entry: ``reason`` says why, ``detail`` how, neither quotes content."""
+
+    def __init__(self, reason: RejectReason, detail: str = "") -> None:
+        super().__init__(f"{reason.value}: {detail}" if detail else reason.value)
+        self.reason = reason
+        self.detail = detail
+
+
+class BadReport(Exception):  # noqa: N818 - as EntryRejected
     """The report as a whole cannot be read: ``reason`` says why, ``detail`` how, neither quotes content."""
 
     def __init__(self, reason: RejectReason, detail: str = "") -> None:

@@ -1,0 +1,96 @@
+"""Every path of the pipeline, spelled once."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+
+class Stage(str, Enum):
+    """The stages that prove a bucket by a manifest. (The database's proof is a row: see database/.)"""
+
+    RAW = "raw"
+    BACKUP = "backup"
+    REMOVED = "removed"
+    NORMALISED = "normalised"
+    SANITISED = "sanitised"
+    PUBLISHED = "published"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The two trees: ``private`` holds everything, ``public`` what the leak check has passed."""
+
+    private: Path
+    public: Path
+
+    def bucket(self, stage: Stage, bucket_date: dt.date) -> Path:
+        """The directory that holds a stage's files of one bucket."""
+        roots = {
+            Stage.RAW: self.private / "reports-raw" / "yaml",
+            Stage.NORMALISED: self.private / "normalised",
+            Stage.SANITISED: self.private / "sanitised",
+            Stage.PUBLISHED: self.public,
+        }
+        return roots[stage] / bucket_date.isoformat()
+
+    def manifest(self, stage: Stage, bucket_date: dt.date) -> Path:
+        """The proof that a stage is done with a bucket."""
+        return self.manifests(stage) / f"{bucket_date.isoformat()}.json"
+
+    def manifests(self, stage: Stage) -> Path:
+        return self.private / "manifests" / stage.value
+
+    def forgotten(self, stage: Stage, bucket_date: dt.date) -> Path:
+        """The manifest that ``tasks.forget`` put aside: what the stage may carry over when it runs again."""
+        return self.manifests(stage) / f"{bucket_date.isoformat()}.forgotten.json"
+
+    def plan(self, bucket_date: dt.date) -> Path:
+        """What fetch decided to take from the collectors, written before the first copy."""
+        return self.private / "manifests" / "plans" / f"{bucket_date.isoformat()}.json"
+
+    def report_index(self) -> Path:
+        """Which bucket had a report first: derived from the raw manifests, made anew when it is missing."""
+        return self.private / "manifests" / "reports.sqlite"
+
+    def rejected(self, stage: Stage, bucket_date: dt.date) -> Path:
+        return self.private / "rejected" / stage.value / bucket_date.isoformat()
+
+    def held(self, bucket_date: dt.date) -> Path:
+        return self.private / "held" / bucket_date.isoformat()
+
+    def id_key(self) -> Path:
+        """The secret behind measurement ids: without it nobody can test a guess of what was removed."""
+        return self.private / "keys" / "id.key"
+
+    def lock(self, name: str, bucket_date: dt.date) -> Path:
+        return self.private / "locks" / f"{name}-{bucket_date.isoformat()}.lock"
+
+    def database(self) -> Path:
+        """The data directory of the embedded PostgreSQL."""
+        return self.private / "database"
+
+    def bucket_dates(self, stage: Stage) -> list[dt.date]:
+        """The dates for which a stage has a directory, whether proven or not, in order."""
+        return _dates(self.bucket(stage, dt.date(2000, 1, 1)).parent, "")
+
+    def manifest_dates(self, stage: Stage) -> list[dt.date]:
+        """The dates for which a stage has a manifest, in order."""
+        return _dates(self.manifests(stage), ".json")
+
+
+def _dates(directory: Path, suffix: str) -> list[dt.date]:
+    if not directory.is_dir():
+        return []
+    dates = []
+    for path in directory.iterdir():
+        name = path.name.removesuffix(suffix)
+        try:
+            date = dt.date.fromisoformat(name)
+        except ValueError:
+            continue
+        if path.name == f"{date.isoformat()}{suffix}":
+            dates.append(date)
+    return sorted(dates)

@@ -1,0 +1,69 @@
+"""Connections, and errors that tell what happened without telling what a report contains."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import psycopg2
+from psycopg2.extensions import ISOLATION_LEVEL_READ_COMMITTED, ISOLATION_LEVEL_REPEATABLE_READ, connection
+
+from ooni_pipeline.database.statements import statement
+from ooni_pipeline.errors import DatabaseError
+
+Connection = connection
+Value = str | int | dt.date | None
+
+_UNDEFINED_TABLE = "42P01"
+
+
+class NoSchemaError(DatabaseError):
+    """The database is there but has not our tables yet."""
+
+
+@contextlib.contextmanager
+def connected(url: str, *, repeatable_read: bool = False) -> Iterator[Connection]:
+    """A connection of one's own for one block: one transaction, committed when the block ends well.
+
+    Open it where it is used, never before a fork. Raises DatabaseError for everything that goes wrong.
+    """
+    with told_safely():
+        opened = psycopg2.connect(
+            url, connect_timeout=10, application_name="ooni-pipeline", options="-c timezone=UTC"
+        )
+    try:
+        level = ISOLATION_LEVEL_REPEATABLE_READ if repeatable_read else ISOLATION_LEVEL_READ_COMMITTED
+        with told_safely(), opened:
+            opened.set_session(isolation_level=level)
+            yield opened
+    finally:
+        opened.close()
+
+
+@contextlib.contextmanager
+def told_safely() -> Iterator[None]:
+    """Turn the driver's errors into ours: SQLSTATE and primary message only, because the detail and the
+    context that PostgreSQL adds quote the row."""
+    try:
+        yield
+    except psycopg2.Error as error:
+        if error.pgcode is None:
+            reason = str(error).strip().splitlines()
+            raise DatabaseError(
+                f"cannot reach the database: {reason[0] if reason else 'no reason given'}"
+            ) from None
+        text = f"the database answers {error.pgcode}: {error.diag.message_primary}"
+        if error.pgcode == _UNDEFINED_TABLE:
+            raise NoSchemaError(f"{text}; run python -m tasks.migrate") from None
+        raise DatabaseError(text) from None
+
+
+def run(
+    database: Connection, name: str, parameters: Mapping[str, Value] | None = None
+) -> list[tuple[Any, ...]]:
+    """Run the statements of ``sql/<name>.sql`` and return the rows of the last one, if it gives rows."""
+    with database.cursor() as cursor:
+        cursor.execute(statement(name), parameters or None)
+        return cursor.fetchall() if cursor.description else []

@@ -1,0 +1,140 @@
+"""A sanitised entry becomes a row of ``metrics``, as one line of CSV for COPY."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import math
+import re
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from ooni_pipeline.report.json_lines import dumps
+
+TEXT, JSON, TIME, REAL, UUID, DATE = "text", "jsonb", "timestamp", "real", "uuid", "date"
+
+#: The columns of metrics that come from the entry's key of the same name, in the order of the table.
+COLUMNS = {
+    "id": UUID,
+    "input": TEXT,
+    "report_id": TEXT,
+    "report_filename": TEXT,
+    "options": JSON,
+    "probe_cc": TEXT,
+    "probe_asn": TEXT,
+    "probe_ip": TEXT,
+    "data_format_version": TEXT,
+    "test_name": TEXT,
+    "test_start_time": TIME,
+    "measurement_start_time": TIME,
+    "test_runtime": REAL,
+    "software_name": TEXT,
+    "software_version": TEXT,
+    "test_version": TEXT,
+    "bucket_date": DATE,
+    "test_helpers": JSON,
+    "test_keys": JSON,
+}
+
+#: An entry of a btree ends at 2.7 kB: longer text is cut in its column and kept whole in extra.
+MAX_TEXT_BYTES = 2000
+
+_REAL_MAX, _REAL_MIN = 3.4e38, 1.2e-38
+_NUL_IN_JSON = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_REPLACEMENT = "\ufffd"
+
+
+def metrics_row(entry: dict[str, Any], notes: Counter[str]) -> bytes:
+    """The row as a CSV line in UTF-8, with its line end: 19 columns and extra; NULL is an empty field.
+
+    ``notes`` counts what PostgreSQL cannot hold and was changed: U+0000 and lone surrogates become
+    U+FFFD. What does not fit its column (a time that is none, text that is long or no text) goes whole
+    into extra. Evidence is never refused for its form.
+    """
+    extra = {key: value for key, value in entry.items() if key not in COLUMNS and value is not None}
+    fields = []
+    for column, kind in COLUMNS.items():
+        value = entry.get(column)
+        if value is None:
+            fields.append("")
+        elif kind is JSON:
+            fields.append(_quoted(_json(value, notes)))
+        elif kind is TEXT:
+            text = value if isinstance(value, str) else dumps(value, ensure_ascii=False)
+            short = _short(text)
+            if short is not value:
+                extra[column] = value
+                notes["in_extra"] += 1
+            if "\0" in short:
+                notes["nul"] += short.count("\0")
+                short = short.replace("\0", _REPLACEMENT)
+            fields.append(_quoted(short))
+        else:
+            fitting = _FITTING[kind](value)
+            if fitting is None:
+                extra[column] = value
+                notes["in_extra"] += 1
+            fields.append(fitting or "")
+    fields.append(_quoted(_json(extra, notes)) if extra else "")
+    line = ",".join(fields) + "\n"
+    try:
+        return line.encode()
+    except UnicodeEncodeError:
+        line, count = _SURROGATES.subn(_REPLACEMENT, line)
+        notes["lone_surrogate"] += count
+        return line.encode()
+
+
+def csv_line(*fields: str) -> bytes:
+    """A CSV line of text fields."""
+    return (",".join(map(_quoted, fields)) + "\n").encode()
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
+
+
+def _json(value: Any, notes: Counter[str]) -> str:
+    text = dumps(value, ensure_ascii=False)
+    if "\\u0000" in text:
+        text, count = _NUL_IN_JSON.subn(r"\1" + _REPLACEMENT, text)
+        notes["nul"] += count
+    return text
+
+
+def _short(text: str) -> str:
+    if len(text) * 4 <= MAX_TEXT_BYTES:
+        return text
+    raw = text.encode("utf-8", "surrogatepass")
+    if len(raw) <= MAX_TEXT_BYTES:
+        return text
+    return raw[:MAX_TEXT_BYTES].decode("utf-8", "ignore")
+
+
+@functools.lru_cache(maxsize=4096)
+def _time_of(text: str) -> str | None:
+    try:
+        return dt.datetime.strptime(text, "%Y-%m-%d %H:%M:%S").isoformat(" ")
+    except ValueError:
+        return None
+
+
+def _time(value: Any) -> str | None:
+    return _time_of(value) if isinstance(value, str) and len(value) == 19 else None
+
+
+def _real(value: Any) -> str | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    if not math.isfinite(number) or abs(number) > _REAL_MAX:
+        return None
+    return repr(number) if abs(number) > _REAL_MIN else "0"
+
+
+_FITTING: dict[str, Callable[[Any], str | None]] = {TIME: _time, REAL: _real, UUID: str, DATE: str}

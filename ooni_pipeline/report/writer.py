@@ -1,0 +1,118 @@
+"""Writing a stage's files: entries line by line, and the bytes of what was rejected or held."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from ooni_pipeline.errors import RejectReason
+from ooni_pipeline.report.entry import MAX_REJECTED_BYTES, BadEntry
+from ooni_pipeline.report.json_lines import dump_entry
+
+#: What is written under this suffix is not finished; nobody reads it and the next run deletes it.
+PART = ".part"
+
+
+class LinesWriter:
+    """Writes one entry a line into ``path``, which appears when the block ends well, whole and flushed.
+
+    Afterwards ``size`` (bytes), ``digest`` (hexadecimal SHA-256) and ``lines`` describe it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.size = 0
+        self.lines = 0
+        self._hash = hashlib.sha256()
+        self._part = path.with_name(path.name + PART)
+        self._file: IO[bytes]
+
+    def __enter__(self) -> LinesWriter:
+        self._file = self._part.open("wb", buffering=1024 * 1024)
+        return self
+
+    def write(self, line: bytes) -> None:
+        """Write one entry, given without its line end."""
+        self.write_lines(line + b"\n", 1)
+
+    def write_lines(self, chunk: bytes, lines: int) -> None:
+        """Write whole lines, line ends included."""
+        self._file.write(chunk)
+        self._hash.update(chunk)
+        self.size += len(chunk)
+        self.lines += lines
+
+    @property
+    def digest(self) -> str:
+        return self._hash.hexdigest()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._file:
+            if kind is None:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+        if kind is None:
+            self._part.replace(self.path)
+        else:
+            self._part.unlink(missing_ok=True)
+
+
+class RejectedWriter:
+    """Keeps the bytes of bad entries: one JSON line each in ``<directory>/<report>.jsonl``.
+
+    A line has ``reason``, ``detail``, ``source`` (the report's file), ``offset`` and ``size`` (bytes in
+    the uncompressed report), ``digest`` (SHA-256 of all its bytes) and ``base64`` (the first
+    ``MAX_REJECTED_BYTES`` of them; the rest is in the raw report). No file where nothing was rejected.
+    """
+
+    def __init__(self, directory: Path, report: str, source: str) -> None:
+        self.path = directory / f"{report}.jsonl"
+        self._source = source
+        self._part = self.path.with_name(self.path.name + PART)
+        self._file: IO[bytes] | None = None
+
+    def __enter__(self) -> RejectedWriter:
+        return self
+
+    def keep(self, bad: BadEntry) -> None:
+        """Keep what the reader could not read."""
+        if self._file is None:
+            self._part.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._part.open("wb")
+        record = {
+            "reason": bad.reason.value,
+            "detail": bad.detail,
+            "source": self._source,
+            "offset": bad.offset,
+            "size": bad.size,
+            "digest": bad.digest,
+            "base64": base64.b64encode(bad.raw).decode(),
+        }
+        self._file.write(dump_entry(record) + b"\n")
+
+    def keep_bytes(self, reason: RejectReason, offset: int, raw: bytes, detail: str) -> None:
+        """Keep an entry that was read and then could not be taken by a stage."""
+        digest = hashlib.sha256(raw).hexdigest()
+        self.keep(BadEntry(reason, offset, len(raw), raw[:MAX_REJECTED_BYTES], digest, detail))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is None:
+            if kind is None:
+                self.path.unlink(missing_ok=True)
+            return
+        with self._file:
+            if kind is None:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+        if kind is None:
+            self._part.replace(self.path)
+        else:
+            self._part.unlink(missing_ok=True)

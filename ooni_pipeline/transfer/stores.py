@@ -1,0 +1,53 @@
+"""What backup needs from object storage, and the store that is a directory of this machine."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Protocol
+
+from ooni_pipeline.bucket.manifest import whole_file
+from ooni_pipeline.errors import TransferError
+from ooni_pipeline.transfer.collectors import file_digest, inside
+
+
+class Store(Protocol):
+    """The private backup: objects by key (``/`` separates). Every method may raise TransferError."""
+
+    def put(self, key: str, path: Path) -> None:
+        """Store the file's bytes under the key, replacing what is there."""
+
+    def get(self, key: str, path: Path) -> None:
+        """Write the object's bytes to ``path``."""
+
+    def digest(self, key: str) -> str | None:
+        """The SHA-256 of the stored bytes as the store knows it; None when there is no such object."""
+
+
+class DirectoryStore:
+    """A backup in a directory, such as a mounted disk of another machine."""
+
+    def __init__(self, directory: Path) -> None:
+        self._root = directory
+
+    def put(self, key: str, path: Path) -> None:
+        try:
+            with whole_file(self._root / inside(key)) as part:
+                shutil.copyfile(path, part)
+                part.chmod(0o600)
+        except OSError as error:
+            raise TransferError(f"backup {self._root}: cannot store {key}: {error.strerror}") from None
+
+    def get(self, key: str, path: Path) -> None:
+        try:
+            shutil.copyfile(self._root / inside(key), path)
+        except OSError as error:
+            raise TransferError(f"backup {self._root}: cannot read {key}: {error.strerror}") from None
+
+    def digest(self, key: str) -> str | None:
+        try:
+            return file_digest(self._root / inside(key))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise TransferError(f"backup {self._root}: cannot read {key}: {error.strerror}") from None

@@ -1,0 +1,17 @@
+-- How many measurements of all nettests there are from each country.
+-- Usage: created by python -m tasks.migrate, refreshed by tasks.refresh. No parameters.
+DROP MATERIALIZED VIEW IF EXISTS country_counts;
+CREATE MATERIALIZED VIEW country_counts AS
+SELECT
+    probe_cc,
+    sum(measurements)::bigint AS count,
+    md5(ROW(probe_cc)::text)::uuid AS row_key
+FROM country_totals
+GROUP BY probe_cc;
+
+CREATE UNIQUE INDEX country_counts_row_key_idx ON country_counts (row_key);
+
+COMMENT ON MATERIALIZED VIEW country_counts IS 'Measurements by country';
+COMMENT ON COLUMN country_counts.probe_cc IS 'As in metrics';
+COMMENT ON COLUMN country_counts.count IS 'Measurements, of all nettests and buckets';
+COMMENT ON COLUMN country_counts.row_key IS 'Identifies the row for concurrent refreshes; md5 of the columns';

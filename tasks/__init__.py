@@ -1,0 +1,22 @@
+"""The graph. Each task is one bucket (``bucket_date``) in one stage, complete when its proof is there.
+
+    FetchReports          collectors -> raw bucket                  manifest raw
+      BackupReports       raw bucket -> backup                      manifest backup
+      NormaliseReports    raw -> normalised                         manifest normalised
+        SanitiseReports   normalised -> sanitised                   manifest sanitised
+          PublishReports  sanitised -> mirror                       manifest published
+          LoadMeasurements  sanitised -> metrics, matches           marker row in loads
+            RefreshViews  (needs the backup too) -> four views      row in views_contain
+      RemoveFetchedReports  (needs the backup) -> collectors        manifest removed
+    Nightly               RefreshViews + PublishReports + RemoveFetchedReports
+
+Commands (each has --help):
+
+    luigi --module tasks.nightly Nightly --bucket-date 2016-08-01
+    luigi --module tasks.refresh RangeDaily --of RefreshViews --start 2016-08-01 --stop 2016-08-08
+    python -m tasks.migrate                     bring the database to the schema of this code
+    python -m tasks.adopt FIRST LAST            prove buckets whose raw files already lie here
+    python -m tasks.forget STAGE FIRST LAST     a stage and those below are to be done again
+    python -m tasks.ledger FIRST [LAST]         what became of everything that was received
+    python -m tasks.database ACTION             the embedded PostgreSQL: start, stop, status, url, psql
+"""

@@ -1,0 +1,39 @@
+"""BackupReports, and RemoveFetchedReports, which only the backup permits."""
+
+from __future__ import annotations
+
+import luigi
+
+from ooni_pipeline.bucket.layout import Stage
+from ooni_pipeline.transfer.backup import backup_bucket
+from ooni_pipeline.transfer.fetch import remove_fetched
+from tasks import config
+from tasks.base import BucketTask, Progress, utc_now
+from tasks.fetch import FetchReports
+from tasks.targets import ManifestTarget
+
+
+class BackupReports(BucketTask):
+    """The raw bucket and its manifest into the private store, beside the other stages."""
+
+    def requires(self) -> luigi.Task:
+        return FetchReports(bucket_date=self.bucket_date)
+
+    def output(self) -> luigi.Target:
+        return ManifestTarget(Stage.BACKUP, self.bucket_date)
+
+    def work(self, progress: Progress) -> None:
+        backup_bucket(self.layout, self.bucket_date, config.store(), utc_now(), progress)
+
+
+class RemoveFetchedReports(BucketTask):
+    """Remove on the collectors what is fetched, verified and backed up, file by file."""
+
+    def requires(self) -> luigi.Task:
+        return BackupReports(bucket_date=self.bucket_date)
+
+    def output(self) -> luigi.Target:
+        return ManifestTarget(Stage.REMOVED, self.bucket_date)
+
+    def work(self, progress: Progress) -> None:
+        remove_fetched(self.layout, self.bucket_date, config.collectors(), utc_now(), progress)

@@ -1,0 +1,86 @@
+"""What every task of the graph has in common: the bucket, the lock, the log of progress."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import logging
+import multiprocessing
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import luigi
+from tqdm import tqdm
+
+from ooni_pipeline.bucket.layout import Layout
+from ooni_pipeline.bucket.lock import one_writer
+from ooni_pipeline.bucket.pool import die_with_parent
+from tasks import config
+
+logger = logging.getLogger("luigi-interface")
+
+Progress = Callable[[int, int], None]
+
+
+def utc_now() -> dt.datetime:
+    """The clock: naive UTC. The one place where the pipeline asks what time it is."""
+    return dt.datetime.now(dt.timezone.utc).replace(tzinfo=None)
+
+
+class BucketTask(luigi.Task):
+    """One bucket in one stage. ``requires`` and ``output`` are arithmetic on the date, nothing else."""
+
+    bucket_date = luigi.DateParameter(description="UTC date of the bucket")
+
+    #: Upstream tasks go first, so that the loads of a week share one refresh.
+    priority = 10
+
+    @property
+    def layout(self) -> Layout:
+        return config.layout()
+
+    def run(self) -> None:
+        """Do the work alone: whoever waited for the lock finds the proof there and has nothing to do."""
+        worker = multiprocessing.parent_process()
+        if worker is not None and worker.pid is not None:  # luigi forked this process for the task
+            die_with_parent(worker.pid)
+        with one_writer(self.layout.lock(self.task_family, self.bucket_date)):
+            if self.complete():
+                logger.info("%s of bucket %s was done meanwhile", self.task_family, self.bucket_date)
+                return
+            with self.progress() as progress:
+                self.work(progress)
+
+    def work(self, progress: Progress) -> None:
+        """What the stage does. Subclasses write it."""
+        raise NotImplementedError
+
+    @contextlib.contextmanager
+    def progress(self) -> Iterator[Progress]:
+        """Tells luigid's page, and a terminal where there is one, how far the bucket is."""
+        with tqdm(
+            desc=f"{self.task_family} {self.bucket_date}",
+            unit="report",
+            disable=not sys.stderr.isatty(),
+            leave=False,
+        ) as bar:
+            shown = -1
+
+            def progress(done: int, total: int) -> None:
+                nonlocal shown
+                bar.total = total
+                bar.update(done - bar.n)
+                percent = 100 * done // total if total else 100
+                if percent != shown:  # each call is a request to luigid
+                    shown = percent
+                    if self.set_progress_percentage and self.set_status_message:  # luigi sets them to run it
+                        self.set_progress_percentage(percent)
+                        self.set_status_message(f"bucket {self.bucket_date}: {done} of {total} reports")
+
+            yield progress
+
+    @classmethod
+    def bulk_complete(cls, parameter_tuples: Iterable[Any]) -> list[Any]:
+        """Which of many buckets are done, asked at once: what RangeDaily needs for years of them."""
+        return [date for date in parameter_tuples if cls(bucket_date=date).complete()]

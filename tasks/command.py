@@ -1,0 +1,39 @@
+"""What the operator's commands share: dates on the command line, and errors of one line."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import functools
+import sys
+from collections.abc import Callable, Iterator
+
+from ooni_pipeline.errors import PipelineError
+
+
+def command(main: Callable[[], int]) -> Callable[[], int]:
+    """A command's main: what the pipeline raises on purpose becomes one line and exit status 1."""
+
+    @functools.wraps(main)
+    def run() -> int:
+        try:
+            return main()
+        except PipelineError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+
+    return run
+
+
+def date(text: str) -> dt.date:
+    """A bucket_date on the command line."""
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date like 2016-08-01") from None
+
+
+def days(first: dt.date, last: dt.date) -> Iterator[dt.date]:
+    """Every date from first to last, both included."""
+    for number in range((last - first).days + 1):
+        yield first + dt.timedelta(days=number)

@@ -1,0 +1,142 @@
+"""The sections of luigi.cfg that are ours: a class each, named as Luigi wants it, like the section.
+
+Read when a task runs, never at import.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import luigi
+from luigi.configuration import get_config
+
+from ooni_pipeline.bucket.layout import Layout
+from ooni_pipeline.database.embedded import EmbeddedServer
+from ooni_pipeline.errors import ConfigurationError
+from ooni_pipeline.transfer.collectors import Collector, DirectoryCollector
+from ooni_pipeline.transfer.stores import DirectoryStore, Store
+
+
+class paths(luigi.Config):
+    """[paths]: the two trees."""
+
+    private = luigi.Parameter(default="/data/ooni/private")
+    public = luigi.Parameter(default="/data/ooni/public")
+
+
+class fetch(luigi.Config):
+    """[fetch]: where reports come from."""
+
+    collectors = luigi.Parameter()
+
+
+class backup(luigi.Config):
+    """[backup]: where the private copy goes."""
+
+    url = luigi.Parameter()
+
+
+class processing(luigi.Config):
+    """[processing]: how a stage is spread."""
+
+    processes = luigi.IntParameter(default=0)
+
+
+class sanitise(luigi.Config):
+    """[sanitise]: what must not be public."""
+
+    bridge_table = luigi.Parameter()
+
+
+class database(luigi.Config):
+    """[database]: where measurements are loaded."""
+
+    url = luigi.Parameter()
+    embedded_bin_dir = luigi.Parameter(default="")
+
+
+SECTIONS: tuple[type[luigi.Config], ...] = (paths, fetch, backup, processing, sanitise, database)
+
+
+def section(config: type[luigi.Config]) -> Any:
+    """The values of one section. Raises ConfigurationError that names a missing, mistyped or bad option."""
+    name = config.__name__
+    options = {option.replace("_", "-") for option, _ in config.get_params()}
+    parser = get_config()
+    if parser.has_section(name):
+        for written in cast(Any, parser).options(name):
+            if written.replace("_", "-") not in options and not cast(Any, parser).defaults().get(written):
+                known = ", ".join(sorted(option.replace("-", "_") for option in options))
+                raise ConfigurationError(f"luigi.cfg has no option [{name}] {written}; there are: {known}")
+    try:
+        return config()
+    except luigi.parameter.MissingParameterException as error:
+        missing = str(error).rpartition("requires the '")[2].partition("'")[0] or str(error)
+        raise ConfigurationError(
+            f"luigi.cfg lacks [{name}] {missing}; LUIGI_CONFIG_PATH names the file"
+        ) from None
+    except ValueError as error:
+        raise ConfigurationError(f"luigi.cfg: a value in [{name}] cannot be read: {error}") from None
+
+
+def layout() -> Layout:
+    """The two trees. What is made in the private one is for its owner alone."""
+    os.umask(0o077)
+    trees = section(paths)
+    return Layout(private=Path(trees.private).absolute(), public=Path(trees.public).absolute())
+
+
+def collectors() -> list[Collector]:
+    """The collectors, from a list separated by white space or commas."""
+    return [_collector(place) for place in section(fetch).collectors.replace(",", " ").split()]
+
+
+def _collector(place: str) -> Collector:
+    parts = urlsplit(place)
+    if parts.scheme in ("", "file") and not parts.netloc and parts.path.startswith("/"):
+        return DirectoryCollector(Path(parts.path))
+    raise ConfigurationError(f"luigi.cfg: [fetch] collectors: {place!r} is no absolute directory")
+
+
+def store() -> Store:
+    """The backup."""
+    url = section(backup).url
+    parts = urlsplit(url)
+    if parts.scheme in ("", "file") and not parts.netloc and parts.path.startswith("/"):
+        return DirectoryStore(Path(parts.path))
+    raise ConfigurationError(f"luigi.cfg: [backup] url: {url!r} is no absolute directory")
+
+
+def process_count() -> int:
+    """How many processes a stage may use: 0 means one a core."""
+    return int(section(processing).processes) or len(os.sched_getaffinity(0))
+
+
+def bridge_table() -> Path:
+    """The private look-up of bridges."""
+    return Path(section(sanitise).bridge_table).absolute()
+
+
+def embedded_server() -> EmbeddedServer | None:
+    """The PostgreSQL that this project runs itself, when [database] url is the word ``embedded``."""
+    options = section(database)
+    if options.url != "embedded":
+        return None
+    bin_dir = Path(options.embedded_bin_dir) if options.embedded_bin_dir else None
+    return EmbeddedServer(layout().database(), bin_dir)
+
+
+def database_url(*, start: bool = False) -> str:
+    """Where the database is. With ``start`` an embedded server is started when it does not run."""
+    server = embedded_server()
+    if server is not None:
+        return server.ensure_running() if start else server.url
+    url = str(section(database).url)
+    if not url.startswith(("postgresql://", "postgres://")):
+        raise ConfigurationError(
+            "luigi.cfg: [database] url is neither a postgresql:// URL nor the word embedded"
+        )
+    return url

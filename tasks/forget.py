@@ -1,0 +1,57 @@
+"""``python -m tasks.forget``: a stage and those below it are to be done again."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from ooni_pipeline.bucket.forget import forget_bucket, needs_loading_again
+from ooni_pipeline.bucket.layout import Stage
+from ooni_pipeline.bucket.lock import one_writer
+from ooni_pipeline.database.markers import forget_loads
+from tasks import config
+from tasks.command import command, date, days
+
+#: What the operator calls a stage: the task's verb.
+STAGES = {
+    "fetch": Stage.RAW,
+    "backup": Stage.BACKUP,
+    "remove": Stage.REMOVED,
+    "normalise": Stage.NORMALISED,
+    "sanitise": Stage.SANITISED,
+    "publish": Stage.PUBLISHED,
+}
+LOAD = "load"
+
+
+@command
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m tasks.forget",
+        description="Forget that a stage, and every stage made from it, is done with these buckets; the next "
+        "run does them again. Nothing is deleted that readers see: rows and published files stay until they "
+        "are replaced. Forgetting fetch on the bucket's own day takes what came since.",
+        epilog="Example: python -m tasks.forget normalise 2016-08-01 2016-08-07; then luigi --module "
+        "tasks.refresh RangeDaily --of RefreshViews --start 2016-08-01 --stop 2016-08-08",
+    )
+    parser.add_argument("stage", choices=[*STAGES, LOAD])
+    parser.add_argument("first", type=date, help="first bucket_date")
+    parser.add_argument("last", type=date, help="last bucket_date")
+    arguments = parser.parse_args()
+    layout = config.layout()
+    stage = STAGES.get(arguments.stage)
+    if stage is None or needs_loading_again(stage):  # first, as the lowest: see forget.BELOW
+        forget_loads(config.database_url(start=True), arguments.first, arguments.last)
+        print(f"forgot load of {arguments.first} to {arguments.last}")
+    if stage is None:
+        return 0
+    for bucket_date in days(arguments.first, arguments.last):
+        with one_writer(layout.lock("forget", bucket_date)):
+            forgotten = forget_bucket(layout, stage, bucket_date)
+        if forgotten:
+            print(f"forgot {', '.join(below.value for below in reversed(forgotten))} of {bucket_date}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

