@@ -282,6 +282,8 @@ def read_header(sections: Iterator[Section], fault: Callable[[], EntryRejected |
     if section.too_large:
         raise BadReport(RejectReason.BAD_HEADER, f"over {MAX_ENTRY_BYTES} bytes")
     raw = section.raw()
+    if not section.finished and not raw.endswith(b"\n"):
+        raise BadReport(RejectReason.BAD_HEADER, "the bytes end within it")
     try:
         value = parse_document(raw).value
     except EntryRejected as rejected:

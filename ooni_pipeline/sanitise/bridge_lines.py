@@ -56,7 +56,7 @@ def without_addresses(log: str) -> tuple[str, int]:
 
     def replace(match: re.Match[str]) -> str:
         nonlocal count
-        if not match["fingerprint"] and not _is_address(match["v4"] or match["v6"].rstrip(".:")):
+        if not match["fingerprint"] and not _is_address(match["v4"] or match["v6"]):
             return match[0]
         count += 1
         return MARKER + (":" if match[0].endswith(":") else "")
@@ -65,12 +65,11 @@ def without_addresses(log: str) -> tuple[str, int]:
 
 
 def _is_address(text: str) -> bool:
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
+    """Whether an address stands there, with or without the punctuation of the sentence behind it."""
+    for candidate in {text, text.rstrip("."), text.rstrip(".:")}:
         try:
-            address = ipaddress.ip_address(text + "::")  # its own end may be colons
+            address = ipaddress.ip_address(candidate)
         except ValueError:
-            return False
-        return text != "" and address.version == 6 and text.count(":") >= 1
-    return address.version == 6 or not text.startswith("0.")
+            continue
+        return address.version == 6 or not candidate.startswith("0.")
+    return False
