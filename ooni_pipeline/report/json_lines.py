@@ -148,7 +148,8 @@ def read_entries(
     """Every line of a JSON report, also a last one without an end, which is kept when it parses.
 
     A report that is one object over many lines (pretty-printed, at most ``MAX_ENTRY_BYTES``) is one
-    entry. ``fault()`` tells, once the bytes have ended, why they ended too early, or None.
+    entry. ``fault()`` tells, once the bytes have ended, why they ended too early, or None: the reason of
+    a last line that is not whole.
     """
     readline: Callable[[int], bytes] = stream.readline
     offset = 0
@@ -164,25 +165,25 @@ def read_entries(
             may_be_pretty = False
             continue
         raw = _without_end(line)
+        end = line[len(raw) :]
+        del line  # a second copy of what may be 64 MB
         entry = _read(raw, offset)
         if isinstance(entry, BadEntry):
             if may_be_pretty and entry.reason is RejectReason.NOT_JSON and raw.lstrip()[:1] == b"{":
-                rest = stream.read(MAX_ENTRY_BYTES - len(line) + 1)
-                whole = (line + rest).rstrip(b" \t\r\n")
-                if rest and isinstance(pretty := _read(whole, offset), RawEntry):
+                room = MAX_ENTRY_BYTES - len(raw)
+                rest = stream.read(room + 1)
+                whole = (raw + end + rest).rstrip(b" \t\r\n")
+                if 0 < len(rest) <= room and isinstance(pretty := _read(whole, offset), RawEntry):
                     yield pretty
-                    offset += len(line) + len(rest)
-                    break
+                    return
                 readline = _readline_of(rest, stream)
-            if line[-1:] != b"\n" and entry.reason is RejectReason.NOT_JSON:
+            if not end and entry.reason is RejectReason.NOT_JSON:
                 broken = fault() or EntryRejected(RejectReason.TRUNCATED, "the last line has no end")
                 yield bad_entry(broken.reason, offset, raw, broken.detail)
                 return
         yield entry
         may_be_pretty = may_be_pretty and isinstance(entry, BadEntry) and not raw.strip()
-        offset += len(line)
-    if broken_off := fault():
-        yield bad_entry(broken_off.reason, offset, b"", broken_off.detail)
+        offset += len(raw) + len(end)
 
 
 def _read(raw: bytes, offset: int) -> RawEntry | BadEntry:

@@ -14,6 +14,7 @@ from ooni_pipeline.errors import RejectReason
 from ooni_pipeline.report import json_lines, yaml_reports
 from ooni_pipeline.report.entry import BadEntry, BadReport, EntryRejected, RawEntry, ReportHeader
 from ooni_pipeline.report.names import JSON_SUFFIXES, YAML_SUFFIXES
+from ooni_pipeline.report.pieces import bad_entry
 from ooni_pipeline.report.source import CHUNK, Source
 from ooni_pipeline.report.yaml_documents import split_documents
 
@@ -48,11 +49,11 @@ def open_report(path: Path) -> Iterator[Report]:
                 raise BadReport(source.fault.reason, source.fault.detail)
             raise BadReport(RejectReason.EMPTY_REPORT)
         if _is_json(path, begin):
-            yield Report(ReportHeader(), json_lines.read_entries(stream, fault))
+            yield Report(ReportHeader(), _to_the_end(json_lines.read_entries(stream, fault), source))
         else:
             sections = split_documents(stream)
             header = yaml_reports.read_header(sections, fault)
-            yield Report(header, yaml_reports.read_entries(sections, fault))
+            yield Report(header, _to_the_end(yaml_reports.read_entries(sections, fault), source))
 
 
 def uncompressed_chunks(path: Path) -> Iterator[bytes]:
@@ -63,6 +64,15 @@ def uncompressed_chunks(path: Path) -> Iterator[bytes]:
     with Source(path) as source:
         while chunk := source.read(CHUNK):
             yield chunk
+
+
+def _to_the_end(entries: Iterator[RawEntry | BadEntry], source: Source) -> Iterator[RawEntry | BadEntry]:
+    """``entries``, and when the bytes could not go on a BadEntry that says so, unless the last one does."""
+    last: RawEntry | BadEntry | None = None
+    for last in entries:
+        yield last
+    if source.fault and not (isinstance(last, BadEntry) and last.reason is source.fault.reason):
+        yield bad_entry(source.fault.reason, source.count, b"", source.fault.detail)
 
 
 def _is_json(path: Path, begin: bytes) -> bool:

@@ -40,7 +40,7 @@ def split_documents(stream: BinaryIO) -> Iterator[Section]:
     text = b"\n"  # as if a line ended before the report: its first bytes may be a framing line
     position = -len(text)  # where ``text`` begins in the report
     begin = len(text)  # where in ``text`` the section goes on
-    chunk = stream.read(_READ)
+    chunk = stream.read(len(BYTE_ORDER_MARK) + _READ)
     if chunk.startswith(BYTE_ORDER_MARK):
         chunk = chunk[len(BYTE_ORDER_MARK) :]
         position, section.offset = position + len(BYTE_ORDER_MARK), len(BYTE_ORDER_MARK)

@@ -38,7 +38,6 @@ from ooni_pipeline.report.entry import (
     ReportHeader,
 )
 from ooni_pipeline.report.json_lines import dumps
-from ooni_pipeline.report.pieces import bad_entry
 from ooni_pipeline.report.yaml_documents import Section
 from ooni_pipeline.report.yaml_scalars import NUMBERS_BEGIN_WITH, WORDS, number
 from ooni_pipeline.report.yaml_surrogates import hide_surrogates
@@ -303,9 +302,7 @@ def read_entries(
     the bytes have ended, why they ended too early, or None: then a document without its end is never
     kept.
     """
-    offset = 0
     for section in sections:
-        offset = section.offset + section.size
         entry = _read(section)
         if not section.finished and section.is_document and not section.too_large:
             broken = fault()
@@ -314,8 +311,6 @@ def read_entries(
                 yield section.rejected(broken.reason, broken.detail)
                 return
         yield entry
-    if broken_off := fault():
-        yield bad_entry(broken_off.reason, offset, b"", broken_off.detail)
 
 
 def _read(section: Section) -> RawEntry | BadEntry:

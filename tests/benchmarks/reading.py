@@ -19,7 +19,7 @@ from ooni_pipeline.report.entry import RawEntry
 from ooni_pipeline.report.reader import open_report
 
 _HEADER = {"probe_cc": "IT", "probe_asn": "AS1", "test_name": "http_requests", "start_time": 1.0}
-_TAGS = ("div", "p", "a href='/index.html'", "span class=\"menu\"", "li", "td", "script", "h2")
+_TAGS = ("div", "p", "a href='/index.html'", 'span class="menu"', "li", "td", "script", "h2")
 _ROUNDS = 5
 
 
@@ -90,7 +90,7 @@ def _ratio(path: Path, documents: list[bytes], bare: Callable[[bytes], Any]) -> 
 
     def ours() -> None:
         with open_report(path) as report:
-            assert sum(isinstance(entry, RawEntry) for entry in report) == len(documents)  # noqa: S101
+            assert sum(isinstance(entry, RawEntry) for entry in report) == len(documents)
 
     def theirs() -> None:
         for document in documents:
