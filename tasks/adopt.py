@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import sys
 
 from tqdm import tqdm
@@ -10,10 +11,39 @@ from tqdm import tqdm
 from ooni_pipeline.bucket.keys import id_key
 from ooni_pipeline.bucket.layout import Stage
 from ooni_pipeline.bucket.lock import one_writer
+from ooni_pipeline.errors import PipelineError
 from ooni_pipeline.transfer.fetch import adopt_bucket
 from tasks import config
+from tasks.backup import BackupReports, RemoveFetchedReports
 from tasks.base import utc_now
 from tasks.command import command, date, days
+from tasks.load import LoadMeasurements
+from tasks.normalise import NormaliseReports
+from tasks.publish import PublishReports
+from tasks.sanitise import SanitiseReports
+
+#: What there is to do for an empty bucket: next to nothing, but luigi's scheduler would take minutes to
+#: arrange it for ten years of them (its cost grows with the square of the tasks).
+AT_ONCE = (
+    BackupReports,
+    RemoveFetchedReports,
+    NormaliseReports,
+    SanitiseReports,
+    PublishReports,
+    LoadMeasurements,
+)
+
+
+def carry_through(buckets: list[dt.date]) -> None:
+    """Do every stage of empty buckets now. What cannot be done yet (a database that is down) is left to the
+    next run, with one warning."""
+    for task in AT_ONCE:
+        try:
+            for bucket_date in buckets:
+                task(bucket_date=bucket_date).run()
+        except PipelineError as error:
+            print(f"warning: {task.__name__} is left to the next run: {error}", file=sys.stderr)
+            return
 
 
 @command
@@ -28,12 +58,15 @@ def main() -> int:
     parser.add_argument("first", type=date, help="first bucket_date")
     parser.add_argument("last", type=date, help="last bucket_date")
     parser.add_argument(
-        "--empty", action="store_true", help="dates without a directory become empty buckets"
+        "--empty",
+        action="store_true",
+        help="dates without a directory become empty buckets, which are done with all stages at once",
     )
     arguments = parser.parse_args()
     layout = config.layout()
     key = id_key(layout.id_key())
     adopted = reports = 0
+    empty: list[dt.date] = []
     for bucket_date in tqdm(
         list(days(arguments.first, arguments.last)), unit="bucket", disable=not sys.stderr.isatty()
     ):
@@ -45,6 +78,9 @@ def main() -> int:
             manifest = adopt_bucket(layout, bucket_date, key, utc_now())
         adopted += 1
         reports += len(manifest.reports)
+        if not manifest.reports:
+            empty.append(bucket_date)
+    carry_through(empty)
     print(f"adopted {adopted} buckets with {reports} reports")
     return 0
 

@@ -8,6 +8,7 @@ import logging
 import multiprocessing
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import luigi
@@ -16,11 +17,29 @@ from tqdm import tqdm
 from ooni_pipeline.bucket.layout import Layout
 from ooni_pipeline.bucket.lock import one_writer
 from ooni_pipeline.bucket.pool import die_with_parent
+from ooni_pipeline.errors import PipelineError
 from tasks import config
 
 logger = logging.getLogger("luigi-interface")
 
 Progress = Callable[[int, int], None]
+
+
+class _OneLine(logging.Filter):
+    """A fault that the pipeline foresees is one line in the log, not a traceback."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, PipelineError):
+            record.msg, record.args = f"{record.getMessage().strip()}: {error}", ()
+            record.exc_info = None
+        elif str(record.msg).startswith("Will not run"):  # luigi puts the traceback into the text
+            lines = record.getMessage().strip().splitlines()
+            record.msg, record.args = f"{lines[0]}: {lines[-1].partition('Error: ')[2] or lines[-1]}", ()
+        return True
+
+
+logger.addFilter(_OneLine())
 
 
 def utc_now() -> dt.datetime:
@@ -40,17 +59,28 @@ class BucketTask(luigi.Task):
     def layout(self) -> Layout:
         return config.layout()
 
+    @property
+    def lock(self) -> Path:
+        """What the task holds while it works."""
+        return self.layout.lock(self.task_family, self.bucket_date)
+
     def run(self) -> None:
         """Do the work alone: whoever waited for the lock finds the proof there and has nothing to do."""
         worker = multiprocessing.parent_process()
         if worker is not None and worker.pid is not None:  # luigi forked this process for the task
             die_with_parent(worker.pid)
-        with one_writer(self.layout.lock(self.task_family, self.bucket_date)):
+        with one_writer(self.lock):
             if self.complete():
                 logger.info("%s of bucket %s was done meanwhile", self.task_family, self.bucket_date)
                 return
             with self.progress() as progress:
                 self.work(progress)
+
+    def on_failure(self, exception: BaseException) -> str:
+        """What luigid's page and mails show: the one line of a fault that the pipeline foresees."""
+        if isinstance(exception, PipelineError):
+            return str(exception)
+        return str(super().on_failure(exception))
 
     def work(self, progress: Progress) -> None:
         """What the stage does. Subclasses write it."""

@@ -79,7 +79,9 @@ def section(config: type[luigi.Config]) -> Any:
             f"luigi.cfg lacks [{name}] {missing}; LUIGI_CONFIG_PATH names the file"
         ) from None
     except ValueError as error:
-        raise ConfigurationError(f"luigi.cfg: a value in [{name}] cannot be read: {error}") from None
+        raise ConfigurationError(
+            f"luigi.cfg: a value in [{name}] cannot be read: {error} (a % in it is written %%)"
+        ) from None
 
 
 def layout() -> Layout:

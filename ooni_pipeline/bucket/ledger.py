@@ -1,0 +1,131 @@
+"""What became of everything that a bucket received: archive to database to mirror, in numbers that add up."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ooni_pipeline.bucket.layout import Layout, Stage
+from ooni_pipeline.bucket.manifest import Manifest
+from ooni_pipeline.report.tally import Tally
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What the database says of a bucket: its marker, its rows, and whether the views show this load."""
+
+    reports: int
+    measurements: int
+    rows: int
+    in_views: bool
+    rejected: int = 0
+
+
+@dataclass
+class Ledger:
+    """The ledger of one bucket: ``lines`` for a person, ``problems`` where it does not add up."""
+
+    bucket_date: dt.date
+    lines: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def expect(self, what: str, found: int, expected: int) -> None:
+        if found != expected:
+            self.problems.append(f"{what}: {found}, expected {expected}")
+
+
+def bucket_ledger(layout: Layout, bucket_date: dt.date, loaded: Loaded | None) -> Ledger:
+    """Follow a bucket from the collectors to the database and the mirror by its proofs."""
+    ledger = Ledger(bucket_date)
+    found = {
+        stage: Manifest.read(path)
+        for stage in Stage
+        if (path := layout.manifest(stage, bucket_date)).exists()
+    }
+    for stage in (Stage.RAW, Stage.BACKUP, Stage.NORMALISED, Stage.SANITISED, Stage.PUBLISHED):
+        if stage not in found:
+            never = "was never fetched" if stage is Stage.RAW else f"is not done with stage {stage.value}"
+            ledger.problems.append(f"the bucket {never}")
+    if Stage.RAW in found:
+        _reports(ledger, found)
+        _entries(ledger, found, loaded)
+    return ledger
+
+
+def _reports(ledger: Ledger, found: Mapping[Stage, Manifest]) -> None:
+    raw = found[Stage.RAW]
+    rejected = Counter(record.rejected for record in raw.reports if record.rejected)
+    duplicates = sum(1 for record in raw.reports if record.duplicate_of)
+    usable = len(raw.usable())
+    ledger.lines.append(
+        f"reports    {len(raw.reports)} received = {usable} to process + {duplicates} duplicate"
+        f" + {_named(rejected)} rejected"
+    )
+    ledger.expect("reports received", usable + duplicates + sum(rejected.values()), len(raw.reports))
+    for collector, problem in raw.facts.get("unreachable", {}).items():
+        ledger.lines.append(f"           collector {collector} was not reached: {problem}")
+    above = raw
+    for stage in (Stage.NORMALISED, Stage.SANITISED, Stage.PUBLISHED):
+        if stage not in found:
+            return
+        manifest = found[stage]
+        refused = Counter(record.rejected for record in manifest.reports if record.rejected)
+        if refused:
+            ledger.lines.append(f"           {_named(refused)} rejected whole when {stage.value}")
+        ledger.expect(f"reports {stage.value}", len(manifest.reports), len(above.usable()))
+        above = manifest
+    if Stage.BACKUP in found:
+        held = sum(1 for record in raw.reports if record.name is not None)
+        ledger.expect("reports in the backup", len(found[Stage.BACKUP].reports), held)
+
+
+def _entries(ledger: Ledger, found: Mapping[Stage, Manifest], loaded: Loaded | None) -> None:
+    above: Tally | None = None
+    for stage in (Stage.NORMALISED, Stage.SANITISED):
+        if stage not in found:
+            return
+        tally = found[stage].tally()
+        ledger.lines.append(f"{stage.value:<10} {_sum(tally)}")
+        ledger.expect(f"entries {stage.value} that nobody accounts for", tally.missing(), 0)
+        if above is not None:
+            ledger.expect(f"entries {stage.value}", tally.taken, above.out)
+        above = tally
+    sanitised = found[Stage.SANITISED].tally().out
+    if Stage.PUBLISHED in found:
+        published = found[Stage.PUBLISHED]
+        count = published.tally().out
+        ledger.lines.append(f"published  {count} measurements in {len(published.reports)} files")
+        ledger.expect("measurements published", count, sanitised)
+    if Stage.REMOVED in found:
+        fates = Counter(record.detail for record in found[Stage.REMOVED].reports)
+        ledger.lines.append(f"collectors {', '.join(f'{n} {fate}' for fate, n in sorted(fates.items())) or '-'}")
+    if loaded is None:
+        ledger.problems.append("the bucket is not loaded")
+        return
+    refused = f" + {loaded.rejected} rejected" if loaded.rejected else ""
+    shown = "in the views" if loaded.in_views else "not in the views"
+    ledger.lines.append(f"loaded     {sanitised} = {loaded.rows} rows{refused}, {shown}")
+    ledger.expect("measurements loaded", loaded.measurements + loaded.rejected, sanitised)
+    ledger.expect("rows in the database", loaded.rows, loaded.measurements)
+    if not loaded.in_views:
+        ledger.problems.append("the views do not show this load")
+
+
+def _sum(tally: Tally) -> str:
+    parts = [f"{tally.taken} entries = {tally.out} on"]
+    for name in ("duplicate", "held", "excluded", "withdrawn"):
+        if getattr(tally, name):
+            parts.append(f"{getattr(tally, name)} {name}")
+    if tally.rejected:
+        parts.append(f"{_named(tally.rejected)} rejected")
+    notes = "; ".join(f"{what} {number}" for what, number in sorted(tally.notes.items()))
+    return " + ".join(parts) + (f"   [{notes}]" if notes else "")
+
+
+def _named(reasons: Counter[str]) -> str:
+    if not reasons:
+        return "0"
+    each = ", ".join(f"{reason} {number}" for reason, number in sorted(reasons.items()))
+    return f"{sum(reasons.values())} ({each})"

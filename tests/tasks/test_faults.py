@@ -1,0 +1,154 @@
+"""Nights that go wrong: configuration, a database that is down, two at once, kill -9 in every stage."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ooni_pipeline.bucket.layout import Stage
+from tests.tasks.conftest import Pipeline
+
+pytestmark = pytest.mark.one_server
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"database__url": "postgres.example.org"}, "[database] url is neither"),
+        ({"database__ur": "x"}, "no option [database] ur"),
+        ({"fetch__collectors": "relative/archive"}, "[fetch] collectors: 'relative/archive' is no absolute"),
+        ({"backup__url": "ftp://backup"}, "[backup] url: 'ftp://backup' is no absolute directory"),
+        ({"processing__processes": "many"}, "a value in [processing] cannot be read"),
+        (
+            {"sanitise__bridge_table": "/nonexistent/table"},
+            "the bridge table /nonexistent/table cannot be read",
+        ),
+    ],
+)
+def test_a_wrong_option_is_named_in_one_line(pipeline: Pipeline, changed: dict[str, str], says: str) -> None:
+    pipeline.receive("-GR-")
+    pipeline.configure(**changed)
+    failed = pipeline.start_night("--log-level", "WARNING")
+    output, _ = failed.communicate(timeout=120)
+    assert any(says in line for line in output.splitlines()), output
+    assert "Traceback" not in output
+    assert failed.returncode in (30, 35)
+
+
+def test_no_bridge_table_no_sanitised_bucket(pipeline: Pipeline) -> None:
+    pipeline.receive("-GR-")
+    pipeline.configure(sanitise__bridge_table=str(pipeline.root / "missing.json"))
+    pipeline.nightly(expect=30)
+    assert not pipeline.layout.bucket(Stage.PUBLISHED, pipeline.today).exists()
+    assert pipeline.query("SELECT count(*) FROM metrics") == [(0,)]
+    assert pipeline.layout.manifest(Stage.BACKUP, pipeline.today).exists(), "the rest goes on"
+    pipeline.configure()
+    pipeline.nightly()
+    pipeline.verb("ledger", pipeline.today)
+
+
+def test_fetch_and_backup_run_while_the_database_is_down(pipeline: Pipeline) -> None:
+    pipeline.receive("-GR-")
+    url = pipeline.url
+    pipeline.configure(database__url="postgresql:///nowhere?host=/nonexistent")
+    output = pipeline.nightly(None, "--log-level", "WARNING", expect=30)
+    assert output.count("cannot reach the database") == 2, "one warning, one failed task"
+    for stage in (Stage.RAW, Stage.BACKUP, Stage.SANITISED, Stage.PUBLISHED, Stage.REMOVED):
+        assert pipeline.layout.manifest(stage, pipeline.today).exists()
+    assert "DOES NOT ADD UP" in pipeline.verb("ledger", pipeline.today, expect=1)
+    pipeline.configure(database__url=url)
+    pipeline.nightly()
+    pipeline.verb("ledger", pipeline.today)
+
+
+def test_a_database_without_schema_names_the_command(pipeline: Pipeline) -> None:
+    pipeline.receive("-GR-")
+    pipeline.query("DROP TABLE schema_migrations; COMMIT; SELECT 1")
+    output = pipeline.nightly(None, "--log-level", "WARNING", expect=30)
+    assert "run python -m tasks.migrate" in output
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_two_runs_of_one_date_at_once(pipeline: Pipeline, workers: str) -> None:
+    pipeline.receive()
+    runs = [pipeline.start_night("--workers", workers) for _ in range(2)]
+    outputs = [run.communicate(timeout=300)[0] for run in runs]
+    for run, output in zip(runs, outputs, strict=True):
+        assert run.returncode in (0, 25), output
+    pipeline.nightly()
+    assert pipeline.query("SELECT count(*), count(DISTINCT id) FROM metrics") == [(451, 451)]
+    assert pipeline.query("SELECT count(*) FROM loads") == [(1,)]
+    pipeline.verb("ledger", pipeline.today)
+
+
+def _raw_part(pipeline: Pipeline) -> bool:
+    bucket = pipeline.layout.bucket(Stage.RAW, pipeline.today)
+    return bucket.exists() and len(list(bucket.iterdir())) > 10
+
+
+def _some(stage: Stage) -> Callable[[Pipeline], bool]:
+    def seen(pipeline: Pipeline) -> bool:
+        bucket = pipeline.layout.bucket(stage, pipeline.today)
+        return bucket.exists() and len(list(bucket.iterdir())) > 3
+
+    return seen
+
+
+def _some_in_backup(pipeline: Pipeline) -> bool:
+    bucket = pipeline.root / "backup" / "reports-raw" / "yaml" / str(pipeline.today)
+    return bucket.exists() and len(list(bucket.iterdir())) > 10
+
+
+def _some_removed(pipeline: Pipeline) -> bool:
+    return len(list(pipeline.archive.iterdir())) < 60
+
+
+def _loading(pipeline: Pipeline) -> bool:
+    copying = "datname = current_database() AND query LIKE '%COPY metrics%' AND pid <> pg_backend_pid()"
+    return pipeline.query(f"SELECT count(*) FROM pg_stat_activity WHERE {copying}") != [(0,)]
+
+
+def _publishing(pipeline: Pipeline) -> bool:
+    return (pipeline.layout.public / f".{pipeline.today}.new").exists()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize(
+    "middle",
+    [
+        _raw_part, _some_in_backup, _some_removed, _some(Stage.NORMALISED), _some(Stage.SANITISED),
+        _publishing, _loading,
+    ],
+    ids=["fetch", "backup", "remove", "normalise", "sanitise", "publish", "load"],
+)  # fmt: skip
+def test_kill_in_the_middle_of_a_stage(
+    pipeline: Pipeline, middle: Callable[[Pipeline], bool], workers: str
+) -> None:
+    pipeline.receive()
+    received = sorted(path.read_bytes() for path in pipeline.archive.iterdir())
+    run = pipeline.start_night("--workers", workers)
+    deadline = time.monotonic() + 60
+    while run.poll() is None and time.monotonic() < deadline and not middle(pipeline):
+        time.sleep(0.001)
+    os.kill(run.pid, signal.SIGKILL)  # luigi alone: its tasks and their pools must die with it
+    run.communicate(timeout=30)  # ends only when every process that holds its output has ended
+    pipeline.nightly()
+    assert pipeline.query("SELECT count(*), count(DISTINCT id) FROM metrics") == [(451, 451)]
+    bucket = pipeline.layout.bucket(Stage.RAW, pipeline.today)
+    assert sorted(path.read_bytes() for path in bucket.iterdir() if path.suffix != ".part") == received
+    pipeline.verb("ledger", pipeline.today)
+    _nothing_half_done(pipeline)
+
+
+def _nothing_half_done(pipeline: Pipeline) -> None:
+    left = list(pipeline.root.rglob("*.part")) + list(pipeline.layout.public.glob(".*"))
+    assert left == [], "what a killed run left is gone"
+    for stage in (Stage.NORMALISED, Stage.SANITISED):
+        named = {record.name for record in pipeline.manifest(stage).reports if record.name}
+        bucket: Path = pipeline.layout.bucket(stage, pipeline.today)
+        assert {path.name for path in bucket.iterdir()} == named
