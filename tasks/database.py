@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 
-from ooni_pipeline.database.embedded import find_binaries
+from ooni_pipeline.database.programs import find_binaries
 from ooni_pipeline.errors import ConfigurationError, DatabaseError
 from tasks import config
 from tasks.command import command

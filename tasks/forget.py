@@ -3,25 +3,42 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import datetime as dt
 import sys
 
-from ooni_pipeline.bucket.forget import forget_bucket, needs_loading_again
+from ooni_pipeline.bucket.forget import BELOW, forget_bucket, needs_loading_again
 from ooni_pipeline.bucket.layout import Stage
 from ooni_pipeline.bucket.lock import one_writer
 from ooni_pipeline.database.markers import forget_loads
 from tasks import config
+from tasks.backup import BackupReports, RemoveFetchedReports
+from tasks.base import BucketTask
 from tasks.command import command, date, days
+from tasks.fetch import FetchReports
+from tasks.normalise import NormaliseReports
+from tasks.publish import PublishReports
+from tasks.sanitise import SanitiseReports
 
 #: What the operator calls a stage: the task's verb.
-STAGES = {
-    "fetch": Stage.RAW,
-    "backup": Stage.BACKUP,
-    "remove": Stage.REMOVED,
-    "normalise": Stage.NORMALISED,
-    "sanitise": Stage.SANITISED,
-    "publish": Stage.PUBLISHED,
+STAGES: dict[str, tuple[Stage, type[BucketTask]]] = {
+    "fetch": (Stage.RAW, FetchReports),
+    "backup": (Stage.BACKUP, BackupReports),
+    "remove": (Stage.REMOVED, RemoveFetchedReports),
+    "normalise": (Stage.NORMALISED, NormaliseReports),
+    "sanitise": (Stage.SANITISED, SanitiseReports),
+    "publish": (Stage.PUBLISHED, PublishReports),
 }
 LOAD = "load"
+
+
+def forget(stage: Stage, bucket_date: dt.date) -> list[Stage]:
+    """Forget a stage of one bucket while nobody works on it: waits for whoever does."""
+    with contextlib.ExitStack() as locks:
+        for below, task in STAGES.values():
+            if below in BELOW[stage]:
+                locks.enter_context(one_writer(task(bucket_date=bucket_date).lock))
+        return forget_bucket(config.layout(), stage, bucket_date)
 
 
 @command
@@ -38,17 +55,14 @@ def main() -> int:
     parser.add_argument("first", type=date, help="first bucket_date")
     parser.add_argument("last", type=date, help="last bucket_date")
     arguments = parser.parse_args()
-    layout = config.layout()
-    stage = STAGES.get(arguments.stage)
+    stage = STAGES[arguments.stage][0] if arguments.stage in STAGES else None
     if stage is None or needs_loading_again(stage):  # first, as the lowest: see forget.BELOW
         forget_loads(config.database_url(start=True), arguments.first, arguments.last)
         print(f"forgot load of {arguments.first} to {arguments.last}")
     if stage is None:
         return 0
     for bucket_date in days(arguments.first, arguments.last):
-        with one_writer(layout.lock("forget", bucket_date)):
-            forgotten = forget_bucket(layout, stage, bucket_date)
-        if forgotten:
+        if forgotten := forget(stage, bucket_date):
             print(f"forgot {', '.join(below.value for below in reversed(forgotten))} of {bucket_date}")
     return 0
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from collections.abc import Iterable
+
 import luigi
+from luigi.tools.range import RangeDaily
 
 from tasks.backup import RemoveFetchedReports
 from tasks.publish import PublishReports
 from tasks.refresh import RefreshViews
+
+__all__ = ["Nightly", "RangeDaily"]  # for: luigi --module tasks.nightly RangeDaily --of Nightly
 
 
 class Nightly(luigi.WrapperTask):
@@ -14,6 +20,13 @@ class Nightly(luigi.WrapperTask):
 
     bucket_date = luigi.DateParameter(description="UTC date of the bucket")
     priority = 0
+
+    @classmethod
+    def bulk_complete(cls, parameter_tuples: Iterable[dt.date]) -> list[dt.date]:
+        """Which of many nights are done, asking the database once."""
+        in_views = RefreshViews.bulk_complete(parameter_tuples)
+        others = (PublishReports, RemoveFetchedReports)
+        return [date for date in in_views if all(task(bucket_date=date).complete() for task in others)]
 
     def requires(self) -> list[luigi.Task]:
         return [

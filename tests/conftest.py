@@ -15,7 +15,9 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from ooni_pipeline.database.embedded import DATABASE, EmbeddedServer, find_binaries
+from ooni_pipeline.database.data_directory import DATABASE
+from ooni_pipeline.database.embedded import EmbeddedServer
+from ooni_pipeline.database.programs import find_binaries
 from ooni_pipeline.errors import DatabaseError
 
 

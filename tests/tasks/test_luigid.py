@@ -1,0 +1,93 @@
+"""The page of luigid: the graph, how far each bucket is, and why a task failed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import socket
+import subprocess
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.tasks.conftest import LUIGI, Pipeline
+
+pytestmark = pytest.mark.one_server
+
+
+@contextlib.contextmanager
+def luigid(pipeline: Pipeline) -> Iterator[str]:
+    """A real luigid on loopback, on a free port; its URL."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    pipeline.configure(
+        core__local_scheduler="false", core__scheduler_host="127.0.0.1", core__scheduler_port=port
+    )
+    log = pipeline.root / "luigid"
+    log.mkdir()
+    process = subprocess.Popen(
+        [str(LUIGI.with_name("luigid")), "--address", "127.0.0.1", "--port", port, "--logdir", str(log),
+         "--state-path", str(log / "state")],
+        cwd=log,
+        env=pipeline.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(100):
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(url).close()
+                break
+            time.sleep(0.1)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def ask(url: str, call: str, **data: object) -> Any:
+    query = urllib.parse.urlencode({"data": json.dumps(data)})
+    with urllib.request.urlopen(f"{url}/api/{call}?{query}") as answer:  # noqa: S310  # on loopback
+        return json.load(answer)["response"]
+
+
+def test_the_page_shows_the_graph_with_progress(pipeline: Pipeline) -> None:
+    pipeline.receive()
+    with luigid(pipeline) as url:
+        pipeline.nightly()
+        done = ask(url, "task_list", status="DONE", upstream_status="")
+        assert {task["name"] for task in done.values()} == {
+            "Nightly", "FetchReports", "BackupReports", "NormaliseReports", "SanitiseReports",
+            "PublishReports", "LoadMeasurements", "RefreshViews", "RemoveFetchedReports",
+        }  # fmt: skip
+        messages = {task["name"]: task["status_message"] for task in done.values()}
+        for name in ("NormaliseReports", "SanitiseReports", "PublishReports", "LoadMeasurements"):
+            assert re.fullmatch(rf"bucket {pipeline.today}: (\d+) of \1 reports", messages[name])
+        nightly = next(task for task, told in done.items() if told["name"] == "Nightly")
+        graph = ask(url, "dep_graph", task_id=nightly, include_done=True)
+        assert len(graph) == 9
+
+        pipeline.nightly(pipeline.today.replace(year=2016), expect=30)
+        failed = ask(url, "task_list", status="FAILED", upstream_status="")
+        (task,) = failed
+        error = ask(url, "fetch_error", task_id=task)["error"]
+        assert "was never fetched and is not in the backup" in error
+        assert "Traceback" not in error
+
+
+def test_two_runs_of_one_date_at_once_with_luigid(pipeline: Pipeline) -> None:
+    pipeline.receive()
+    with luigid(pipeline):
+        runs = [pipeline.start_night("--workers", "2") for _ in range(2)]
+        for run in runs:
+            run.communicate(timeout=300)
+        pipeline.nightly()
+    assert pipeline.query("SELECT count(*), count(DISTINCT id) FROM metrics") == [(451, 451)]
+    pipeline.verb("ledger", pipeline.today)

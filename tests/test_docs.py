@@ -1,0 +1,118 @@
+"""README, luigi.cfg and the cron lines say what the code does."""
+
+from __future__ import annotations
+
+import configparser
+import importlib
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import luigi
+import pytest
+
+from tasks import config
+
+TOP = Path(__file__).resolve().parents[1]
+README = (TOP / "README.md").read_text(encoding="utf-8")
+CRON = (TOP / "deploy" / "cron" / "ooni-pipeline").read_text(encoding="utf-8")
+GRAPH = importlib.import_module("tasks").__doc__ or ""
+TEXTS = {"README.md": README, "cron": CRON, "tasks/__init__.py": GRAPH}
+
+LUIGI_COMMANDS = sorted(
+    {match for text in TEXTS.values() for match in re.findall(r"luigi (--module [^\n`]+)", text)}
+)
+VERBS = sorted({match for text in TEXTS.values() for match in re.findall(r"python -m tasks\.(\w+)", text)})
+
+
+@pytest.mark.parametrize("command", LUIGI_COMMANDS)
+def test_luigi_commands(command: str) -> None:
+    """The module, the task and every option of it exist."""
+    words = shlex.split(command.replace("\\%", "%"))
+    module = importlib.import_module(words[1])
+    task = getattr(module, words[2])
+    known = {f"--{name.replace('_', '-')}" for name, _ in task.get_params()} | {"--log-level"}
+    for word in words[3:]:
+        if word.startswith("--"):
+            assert word in known
+    if "--of" in words:
+        assert issubclass(getattr(module, words[words.index("--of") + 1]), luigi.Task)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_commands_have_help_with_an_example(verb: str) -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", f"tasks.{verb}", "--help"], cwd=TOP, check=True, capture_output=True, text=True
+    ).stdout
+    assert "Example" in shown
+
+
+@pytest.mark.parametrize(
+    "command", re.findall(r"python -m tasks\.((?:forget|adopt|ledger) [^\n`]+\d)`", README)
+)
+def test_arguments_of_commands_are_taken(command: str) -> None:
+    verb, *arguments = command.split()
+    first = subprocess.run(
+        [sys.executable, "-m", f"tasks.{verb}", *arguments],
+        cwd=TOP,
+        env={"LUIGI_CONFIG_PATH": "/nonexistent", "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "usage:" not in first.stderr, first.stderr
+
+
+def shipped() -> configparser.ConfigParser:
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read(TOP / "luigi.cfg", encoding="utf-8")
+    return parser
+
+
+def test_luigi_cfg_lists_every_option_with_its_default() -> None:
+    parser = shipped()
+    for section in config.SECTIONS:
+        name = section.__name__
+        options = dict(section.get_params())
+        assert set(parser[name]) == set(options), f"[{name}]"
+        for option, parameter in options.items():
+            if parameter._default is not luigi.parameter._no_value:
+                assert parser[name][option] == str(parameter._default), f"[{name}] {option}"
+
+
+def test_luigi_cfg_explains_every_option() -> None:
+    lines = (TOP / "luigi.cfg").read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines):
+        if re.match(r"\w+ =", line):
+            above = lines[number - 1]
+            assert above.startswith("#") or " = " in above, f"line {number + 1}: {line} has no comment"
+
+
+def test_our_sections_are_not_luigis() -> None:
+    from luigi.task_register import Register
+
+    ours = {section.__name__ for section in config.SECTIONS}
+    theirs = {
+        task.__name__
+        for task in Register._reg
+        if task.__module__.startswith("luigi.") and issubclass(task, luigi.Config)
+    }
+    assert not ours & theirs
+
+
+def test_the_stages_that_the_readme_names_are_there() -> None:
+    for path in re.findall(r"`((?:tasks|ooni_pipeline|sql|deploy|tests|bin)/[\w./-]*)`", README):
+        assert (TOP / path).exists(), path
+
+
+def test_cron_times_are_those_of_the_picture() -> None:
+    for minute, hour in re.findall(r"^(\d+) (\d+) \* \* \*", CRON, re.MULTILINE):
+        assert re.search(rf"^ ?{int(hour):02d}:{int(minute):02d} ", README, re.MULTILINE)
+
+
+def test_setup_cfg_and_changelog_agree_on_the_version() -> None:
+    setup = configparser.ConfigParser(interpolation=None)
+    setup.read(TOP / "setup.cfg", encoding="utf-8")
+    assert f"## {setup['metadata']['version']} " in (TOP / "CHANGELOG.md").read_text(encoding="utf-8")
