@@ -18,6 +18,8 @@ BELOW: dict[Stage, tuple[Stage, ...]] = {
     Stage.SANITISED: (Stage.PUBLISHED, Stage.SANITISED),
     Stage.PUBLISHED: (Stage.PUBLISHED,),
 }  # fmt: skip
+#: After the raw stage is forgotten these carry over what has not changed.
+CARRYING = frozenset((Stage.RAW, Stage.NORMALISED, Stage.SANITISED))
 
 
 def forget_bucket(layout: Layout, stage: Stage, bucket_date: dt.date) -> list[Stage]:
@@ -29,18 +31,16 @@ def forget_bucket(layout: Layout, stage: Stage, bucket_date: dt.date) -> list[St
     forgotten = []
     for below in BELOW[stage]:
         path = layout.manifest(below, bucket_date)
-        if not path.exists():
-            continue
-        if stage is Stage.RAW and below in (Stage.RAW, Stage.NORMALISED, Stage.SANITISED):
-            path.replace(layout.forgotten(below, bucket_date))
-        else:
+        if path.exists():
+            forgotten.append(below)
+        if stage is not Stage.RAW or below not in CARRYING:
             layout.forgotten(below, bucket_date).unlink(missing_ok=True)
-            path.unlink()
-        forgotten.append(below)
+            path.unlink(missing_ok=True)
+        elif path.exists():
+            path.replace(layout.forgotten(below, bucket_date))
     return forgotten
 
 
 def needs_loading_again(stage: Stage) -> bool:
     """Whether the rows of a bucket are made from what this stage makes."""
     return Stage.SANITISED in BELOW[stage]
-

@@ -81,6 +81,10 @@ class Layout:
         """The dates for which a stage has a manifest, in order."""
         return _dates(self.manifests(stage), ".json")
 
+    def forgotten_dates(self, stage: Stage) -> list[dt.date]:
+        """The dates for which a manifest of a stage was put aside, in order."""
+        return _dates(self.manifests(stage), ".forgotten.json")
+
 
 def _dates(directory: Path, suffix: str) -> list[dt.date]:
     if not directory.is_dir():

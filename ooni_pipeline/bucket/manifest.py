@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime as dt
 import json
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from ooni_pipeline.bucket.files import whole_file
+from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.errors import BucketError
 from ooni_pipeline.report.tally import Tally
 
@@ -61,7 +60,16 @@ class ReportRecord:
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> ReportRecord:
-        return cls(**{**record, "counts": Tally.from_dict(record.get("counts", {}))})
+        """The record that :meth:`as_dict` wrote. Raises ValueError, KeyError or TypeError for any other."""
+        made = cls(**{**record, "counts": Tally.from_dict(record.get("counts", {}))})
+        for item in dataclasses.fields(cls):
+            kind = int if item.name == "size" else Tally if item.name == "counts" else str
+            value = getattr(made, item.name)
+            if not isinstance(value, kind) and (item.name != "name" or value is not None):
+                raise TypeError(item.name)
+        if made.name is not None and not _stays_below(made.name):
+            raise ValueError("name")
+        return made
 
 
 @dataclass
@@ -87,8 +95,12 @@ class Manifest:
         return total
 
     def usable(self) -> dict[str, ReportRecord]:
-        """The reports that the next stage works on, by report."""
-        return {record.report: record for record in self.reports if record.usable}
+        """The reports that the next stage works on, by report. Raises BucketError where two are one."""
+        usable = [record for record in self.reports if record.usable]
+        by_report = {record.report: record for record in usable}
+        if len(by_report) != len(usable):
+            raise BucketError(f"the {self.stage} manifest of bucket {self.bucket_date} names a report twice")
+        return by_report
 
     def write(self, path: Path) -> None:
         """Write it in one breath: whoever finds the file finds all of it, one report a line."""
@@ -108,23 +120,41 @@ class Manifest:
 
     @classmethod
     def read(cls, path: Path) -> Manifest:
-        """Read a manifest. Raises BucketError where it is missing or is none."""
+        """Read a manifest. Raises BucketError, which names the file, where it is missing or is none."""
         try:
-            data = json.loads(path.read_bytes())
-            if data["format"] != FORMAT:
-                raise BucketError(f"{path} has format {data['format']}; this code reads format {FORMAT}")
-            return cls(
-                stage=data["stage"],
-                bucket_date=dt.date.fromisoformat(data["bucket_date"]),
-                made=data["made"],
-                version=data["version"],
-                facts=data["facts"],
-                reports=[ReportRecord.from_dict(record) for record in data["reports"]],
-            )
+            data = path.read_bytes()
         except FileNotFoundError:
             raise BucketError(f"there is no manifest {path}") from None
-        except (ValueError, KeyError, TypeError) as error:
-            raise BucketError(f"{path} is not a manifest ({type(error).__name__})") from None
+        except OSError as error:
+            raise BucketError(f"the manifest {path} cannot be read: {error.strerror}") from None
+        return cls.parse(data, str(path))
+
+    @classmethod
+    def parse(cls, data: bytes, where: str) -> Manifest:
+        """The manifest in these bytes. Raises BucketError, which says ``where`` they are from."""
+        try:
+            value = json.loads(data)
+            if value["format"] != FORMAT:
+                raise BucketError(f"{where} has format {value['format']!r}; this code reads format {FORMAT}")
+            return cls(
+                stage=str(value["stage"]),
+                bucket_date=dt.date.fromisoformat(value["bucket_date"]),
+                made=str(value["made"]),
+                version=str(value["version"]),
+                facts=dict(value["facts"]),
+                reports=[ReportRecord.from_dict(record) for record in value["reports"]],
+            )
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise BucketError(f"{where} is not a manifest ({type(error).__name__})") from None
+
+
+def read_proof(layout: Layout, stage: Stage, bucket_date: dt.date) -> Manifest:
+    """The manifest of a stage for a bucket. Raises BucketError also where it is that of another one."""
+    path = layout.manifest(stage, bucket_date)
+    manifest = Manifest.read(path)
+    if (manifest.stage, manifest.bucket_date) != (stage.value, bucket_date):
+        raise BucketError(f"{path} is the manifest of {manifest.stage} {manifest.bucket_date}")
+    return manifest
 
 
 def timestamp(moment: dt.datetime) -> str:
@@ -132,25 +162,6 @@ def timestamp(moment: dt.datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-@contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Give a path to write; when the block ends well the file stands at ``path``, whole and flushed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield part
-        flush(part)
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    flush(path.parent)
-
-
-def flush(path: Path) -> None:
-    """Make a file's bytes, or a directory's entries, survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _stays_below(name: str) -> bool:
+    path = PurePosixPath(name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\0" not in name

@@ -5,18 +5,29 @@ from __future__ import annotations
 import ctypes
 import multiprocessing
 import os
+import pickle
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
 from typing import TypeVar
+
+from ooni_pipeline.errors import PipelineError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 #: Makes an executor with so many workers; the standard interface, so that other machines may serve.
 PoolFactory = Callable[[int], Executor]
+#: Called with (reports done, reports in all).
+Progress = Callable[[int, int], None]
 
 _PR_SET_PDEATHSIG = 1
 
@@ -58,12 +69,12 @@ def run_all(
         try:
             while waiting or under_way:
                 while waiting and len(under_way) < 2 * workers:
-                    under_way[executor.submit(work, waiting[0])] = waiting[0]
+                    under_way[executor.submit(_work, work, waiting[0])] = waiting[0]
                     waiting.popleft()
                 for future in wait(under_way, return_when=FIRST_COMPLETED).done:
                     result = future.result()
                     yield under_way.pop(future), result
-        except BrokenProcessPool:
+        except BrokenExecutor:
             suspects = list(under_way.values())
         else:
             suspects = []
@@ -71,11 +82,39 @@ def run_all(
             executor.shutdown(wait=True, cancel_futures=True)
         for job in suspects:
             yield job, _alone(job, work, pool)
+        if waiting and not suspects:
+            _alone(waiting[0], _nothing, pool)  # it broke before it took a job: can it work at all?
 
 
 def _alone(job: Job, work: Callable[[Job], Result], pool: PoolFactory) -> Result | None:
+    """The result of a job in a process of its own, None when it kills that too.
+
+    Raises PipelineError where processes die without any job: then no report is to blame.
+    """
     with pool(1) as executor:
         try:
-            return executor.submit(work, job).result()
-        except BrokenProcessPool:
+            executor.submit(os.getpid).result()
+        except BrokenExecutor:
+            raise PipelineError(
+                "worker processes die as they start: look for what kills them (out of memory? ulimit -u?)"
+            ) from None
+        try:
+            return executor.submit(_work, work, job).result()
+        except BrokenExecutor:
             return None
+
+
+def _work(work: Callable[[Job], Result], job: Job) -> Result:
+    """The work; an exception that could not travel back, and would break the pool, is told in words."""
+    try:
+        return work(job)
+    except Exception as error:
+        try:
+            pickle.loads(pickle.dumps(error))  # noqa: S301  # our own, made one line above
+        except Exception:
+            raise PipelineError(f"a worker process failed with {type(error).__qualname__}") from error
+        raise
+
+
+def _nothing(job: object) -> None:
+    """Work that any process can do."""

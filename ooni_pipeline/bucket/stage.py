@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
-import os
-import shutil
-from collections.abc import Callable
+import re
+import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from ooni_pipeline.bucket.files import flush, link_or_copy, only
 from ooni_pipeline.bucket.layout import Layout, Stage
-from ooni_pipeline.bucket.manifest import Manifest, ReportRecord, timestamp
-from ooni_pipeline.bucket.pool import PoolFactory, process_pool, run_all
+from ooni_pipeline.bucket.manifest import Manifest, ReportRecord, read_proof, timestamp
+from ooni_pipeline.bucket.pool import PoolFactory, Progress, process_pool, run_all
 from ooni_pipeline.errors import BucketError, RejectReason
 from ooni_pipeline.report.tally import Tally
 from ooni_pipeline.report.work import Job, Outcome
 
 Work = Callable[[Job], Outcome]
-#: Called with (reports done, reports in all).
-Progress = Callable[[int, int], None]
 #: Called with what was done before the proof is written; may rewrite files and change outcomes.
 Finish = Callable[[list[tuple[Job, Outcome]]], None]
+
+_KILLED = RejectReason.KILLED_ITS_WORKER.value
+_ENDING = re.compile(r"(?:\.[A-Za-z]{1,8})?(?:\.gz)?\Z")
 
 
 def process_bucket(
@@ -41,91 +44,145 @@ def process_bucket(
 
     Reports that ``tasks.forget`` left as they are, made by the same ``version`` from the same source,
     are carried over. Files that the manifest does not name are deleted before it is written. Raises
-    BucketError where a file of the stage above is missing or not as its manifest says.
+    BucketError where a file of the stage above is missing or not as its manifest says, and where that
+    manifest is another one by the time that the work is done.
     """
-    upstream = Manifest.read(layout.manifest(above, bucket_date)).usable()
-    directory = layout.bucket(stage, bucket_date)
-    directory.mkdir(parents=True, exist_ok=True)
-    kept = _carried_over(layout, stage, bucket_date, version)
-    outcomes, jobs = [], []
-    for record in upstream.values():
-        job = Job(
-            report=record.report,
-            bucket_date=bucket_date.isoformat(),
-            source=checked_file(layout.bucket(above, bucket_date), record),
-            destination=directory / f"{record.report}.json",
-            rejected=layout.rejected(stage, bucket_date),
-            held=layout.held(bucket_date),
-        )
-        old = kept.get(record.report)
-        if old is not None and old.source == record.digest:
-            outcomes.append((job, Outcome(old.counts, old.size, old.digest, old.rejected, old.detail)))
-        else:
-            jobs.append(job)
-    jobs.sort(key=lambda job: -upstream[job.report].size)  # the largest first, or it ends alone
-    for job, outcome in run_all(jobs, work, workers, pool):
-        outcomes.append((job, outcome or _killed()))
+    with upstream_kept(layout, above, bucket_date) as proof:
+        upstream = proof.usable()
+        directory = layout.bucket(stage, bucket_date)
+        directory.mkdir(parents=True, exist_ok=True)
+        kept = _carried_over(layout, stage, bucket_date, version)
+        outcomes, jobs = [], []
+        for record in upstream.values():
+            job = _job(layout, stage, above, bucket_date, record)
+            old = kept.get(record.report)
+            if old is not None and old.source == record.digest:
+                outcomes.append((job, Outcome(old.counts, old.size, old.digest, old.rejected, old.detail)))
+            else:
+                jobs.append(job)
+        jobs.sort(key=lambda job: -upstream[job.report].size)  # the largest first, or it ends alone
         progress(len(outcomes), len(upstream))
-    outcomes.sort(key=lambda pair: pair[0].report)
-    finish(outcomes)
-    manifest = Manifest(stage.value, bucket_date, timestamp(now), version, dict(facts or {}))
-    for job, outcome in outcomes:
-        if outcome.rejected:
-            _keep_report(job)
-        manifest.reports.append(
-            ReportRecord(
-                report=job.report,
-                name=job.destination.name if outcome.digest else None,
-                size=outcome.size,
-                digest=outcome.digest,
-                source=upstream[job.report].digest,
-                counts=outcome.counts,
-                rejected=outcome.rejected,
-                detail=outcome.detail,
-            )
-        )
-    only(directory, {record.name for record in manifest.reports if record.name})
-    lines = {f"{report}.jsonl" for report in upstream}
-    only(layout.rejected(stage, bucket_date), lines | {str(record.name) for record in upstream.values()})
+        for job, outcome in run_all(jobs, work, workers, pool):
+            outcomes.append((job, outcome or Outcome(Tally(), rejected=_KILLED)))
+            progress(len(outcomes), len(upstream))
+        outcomes.sort(key=lambda pair: pair[0].report)
+        finish(outcomes)
+        records = [_record(job, outcome, upstream[job.report].digest) for job, outcome in outcomes]
+        _keep_rejected(layout.rejected(stage, bucket_date), outcomes)
+        only(directory, {record.name for record in records if record.name})
+        flush(directory)
+    manifest = Manifest(stage.value, bucket_date, timestamp(now), version, dict(facts or {}), records)
     manifest.write(layout.manifest(stage, bucket_date))
     layout.forgotten(stage, bucket_date).unlink(missing_ok=True)
     return manifest
+
+
+@contextlib.contextmanager
+def upstream_kept(layout: Layout, stage: Stage, bucket_date: dt.date) -> Iterator[Manifest]:
+    """A proof that must still stand when the block ends.
+
+    ``tasks.forget`` may take it away meanwhile: what was made from it must not be called done then.
+    """
+    path = layout.manifest(stage, bucket_date)
+    before = _identity(path)
+    yield read_proof(layout, stage, bucket_date)
+    if _identity(path) != before:
+        raise BucketError(f"{path} was forgotten or made anew meanwhile; run bucket {bucket_date} again")
 
 
 def checked_file(directory: Path, record: ReportRecord) -> Path:
     """The file of a record. Raises BucketError where it is missing or has another size than recorded."""
     path = directory / str(record.name)
     try:
-        size = path.stat().st_size
+        status = path.lstat()
     except FileNotFoundError:
         raise BucketError(f"{path} is in the manifest of its bucket but is missing") from None
-    if size != record.size:
-        raise BucketError(f"{path} has {size} bytes, its manifest says {record.size}")
+    except OSError as error:
+        raise BucketError(f"{path} is in the manifest of its bucket but: {error.strerror}") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise BucketError(f"{path} is in the manifest of its bucket but is no file")
+    if status.st_size != record.size:
+        raise BucketError(f"{path} has {status.st_size} bytes, its manifest says {record.size}")
     return path
 
 
-def only(directory: Path, names: set[str]) -> None:
-    """Delete what the directory holds apart from ``names``: left by a run that died, or by older code."""
-    for path in directory.iterdir() if directory.is_dir() else ():
-        if path.name not in names:
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+def keep_report(directory: Path, report: str, source: Path) -> str:
+    """A report rejected as a whole lies whole among what is rejected: a hard link, no second copy.
+
+    It is called as the report is, with its file's own ending. Returns that name.
+    """
+    ending = _ENDING.search(source.name).group()  # type: ignore[union-attr]  # it matches nothing too
+    name = report if report.endswith(ending) else report + ending
+    directory.mkdir(parents=True, exist_ok=True)
+    link_or_copy(source, directory / name)
+    return name
+
+
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _job(layout: Layout, stage: Stage, above: Stage, bucket_date: dt.date, record: ReportRecord) -> Job:
+    return Job(
+        report=record.report,
+        bucket_date=bucket_date.isoformat(),
+        source=checked_file(layout.bucket(above, bucket_date), record),
+        destination=layout.bucket(stage, bucket_date) / f"{record.report}.json",
+        rejected=layout.rejected(stage, bucket_date),
+        held=layout.held(bucket_date),
+    )
+
+
+def _record(job: Job, outcome: Outcome, source: str) -> ReportRecord:
+    return ReportRecord(
+        report=job.report,
+        name=job.destination.name if outcome.digest else None,
+        size=outcome.size,
+        digest=outcome.digest,
+        source=source,
+        counts=outcome.counts,
+        rejected=outcome.rejected,
+        detail=outcome.detail,
+    )
+
+
+def _keep_rejected(directory: Path, outcomes: list[tuple[Job, Outcome]]) -> None:
+    names = set()
+    for job, outcome in outcomes:
+        if outcome.rejected:
+            job.destination.unlink(missing_ok=True)
+            names.add(keep_report(directory, job.report, job.source))
+        elif outcome.counts.rejected:
+            names.add(f"{job.report}.jsonl")
+    only(directory, names)
 
 
 def _carried_over(
     layout: Layout, stage: Stage, bucket_date: dt.date, version: str
 ) -> dict[str, ReportRecord]:
+    """The reports of a forgotten proof that need not be done again."""
     path = layout.forgotten(stage, bucket_date)
     if not path.exists():
         return {}
-    old = Manifest.read(path)
-    if old.version != version:
+    try:
+        old = Manifest.read(path)
+    except BucketError:
+        old = None
+    if old is None or old.version != version:
+        # Its files are about to be overwritten: no later run may take them for what it says.
+        path.unlink()
         return {}
     directory = layout.bucket(stage, bucket_date)
     kept = {}
     for record in old.reports:
+        # An entry that was dropped as the duplicate of another must come back when that one goes; and what
+        # killed a process for want of memory may have room today.
+        if record.counts.duplicate or record.rejected == _KILLED:
+            continue
         try:
             if record.name is not None:
                 checked_file(directory, record)
@@ -133,23 +190,3 @@ def _carried_over(
             continue
         kept[record.report] = record
     return kept
-
-
-def _killed() -> Outcome:
-    return Outcome(Tally(), rejected=RejectReason.KILLED_ITS_WORKER.value)
-
-
-def _keep_report(job: Job) -> None:
-    """A report rejected as a whole lies whole beside the rejected entries (a hard link: no second copy)."""
-    job.destination.unlink(missing_ok=True)
-    job.rejected.mkdir(parents=True, exist_ok=True)
-    link_or_copy(job.source, job.rejected / job.source.name)
-
-
-def link_or_copy(source: Path, destination: Path) -> None:
-    """The same bytes at another place: a hard link where the file system can, so no second copy."""
-    destination.unlink(missing_ok=True)
-    try:
-        os.link(source, destination)
-    except OSError:  # another file system, or one without links
-        shutil.copyfile(source, destination)

@@ -10,13 +10,17 @@ from ooni_pipeline.database.connect import connected, run
 
 @dataclass(frozen=True)
 class BucketCounts:
-    """A loaded bucket: what its marker says, how many rows there are, whether the views show this load."""
+    """A loaded bucket: what its marker says, how many rows there are, whether the views show this load.
+
+    ``refused`` are the entries that are no rows and lie in ``rejected``.
+    """
 
     bucket_date: dt.date
     reports: int
     measurements: int
     rows: int
     in_views: bool
+    refused: int
 
 
 def is_loaded(url: str, bucket_date: dt.date) -> bool:
@@ -40,7 +44,10 @@ def buckets_in_views(url: str, first: dt.date, last: dt.date) -> set[dt.date]:
 
 
 def forget_loads(url: str, first: dt.date, last: dt.date) -> None:
-    """The buckets count as not loaded; their rows stay until they are loaded again."""
+    """The buckets count as not loaded; their rows stay until they are loaded again.
+
+    Waits for the loads of these buckets that are under way.
+    """
     with connected(url) as database:
         run(database, "load/forget_loads", {"first": first, "last": last})
 

@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import datetime as dt
-import io
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ooni_pipeline.database.connect import Connection, Value, connected, run
+from ooni_pipeline.database.connect import Value, connected, run
+from ooni_pipeline.database.copying import Progress, Row, copy_batch, rows_of
 from ooni_pipeline.database.migrate import pending
-from ooni_pipeline.database.rows import csv_line, metrics_row
-from ooni_pipeline.database.statements import statement
 from ooni_pipeline.errors import DatabaseError
 from ooni_pipeline.fingerprints import FingerprintTable
-from ooni_pipeline.report.json_lines import dumps, loads
+from ooni_pipeline.report.json_lines import dumps
 
-Progress = Callable[[int, int], None]
+#: Called with a report, the offset and the bytes of an entry's line, and why it is no row (quoting nothing).
+Reject = Callable[[Path, int, bytes, str], None]
+
+#: The note that counts the entries that were refused.
+REFUSED = "refused"
 
 
 @dataclass
 class Load:
-    """What a load put into the database."""
+    """What a load put into the database. ``notes`` counts what was changed to fit, and what was refused."""
 
-    load_id: int
-    measurements: int
-    notes: Counter[str]
+    load_id: int = 0
+    measurements: int = 0
+    notes: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def refused(self) -> int:
+        """Entries that are not in the table and went to ``reject``."""
+        return self.notes[REFUSED]
 
 
 def load_bucket(
@@ -35,92 +42,48 @@ def load_bucket(
     reports: Sequence[Path],
     fingerprints: FingerprintTable,
     progress: Progress = lambda done, total: None,
+    reject: Reject | None = None,
 ) -> Load | None:
     """Replace a bucket by the entries of these sanitised reports. None when another load was first.
 
-    Readers see the old bucket or the new one, never less. Raises DatabaseError; then the old one stays.
+    Readers see the old bucket or the new one, never less. An entry that PostgreSQL refuses all the same
+    goes to ``reject``, in the order of reports and offsets; without ``reject`` it stops the load. Raises
+    DatabaseError, and OSError where a report cannot be read; then the old bucket stays.
     """
     values: dict[str, Value] = {"bucket_date": bucket_date}
+    load = Load()
     with connected(url) as database:
         if missing := pending(database):
             raise DatabaseError(f"the database lacks {', '.join(missing)}; run python -m tasks.migrate")
-        with database.cursor() as cursor:
-            cursor.execute("SELECT ensure_metrics_partition(%s)", (bucket_date,))
+        run(database, "load/ensure_partition", values)
         database.commit()  # a partition of its own accord: loads of one month do not wait for each other
         run(database, "load/lock_bucket", values)
         if run(database, "load/find_load", values):
             return None
         run(database, "load/delete_bucket", values)
         run(database, "load/begin_matches")
-        load = Load(0, 0, Counter())
-        for number, report in enumerate(reports, 1):
-            load.measurements += _copy_report(database, report, fingerprints, load.notes)
-            progress(number, len(reports))
+        rows = rows_of(reports, bucket_date, fingerprints, progress)
+        while batch := copy_batch(database, rows):
+            for row in batch:
+                if row.refused:
+                    load.notes[REFUSED] += 1
+                    _reject(row, reject)
+                else:
+                    load.notes.update(row.notes)
         run(database, "load/roll_up", {**values, "fingerprints": fingerprints.version})
         marker = {
             **values,
             "reports": len(reports),
-            "measurements": load.measurements,
             "fingerprints": fingerprints.version,
             "notes": dumps(dict(sorted(load.notes.items()))),
         }
-        load.load_id = run(database, "load/mark_loaded", marker)[0][0]
+        load.load_id, load.measurements = run(database, "load/mark_loaded", marker)[0]
     return load
 
 
-def _copy_report(
-    database: Connection, report: Path, fingerprints: FingerprintTable, notes: Counter[str]
-) -> int:
-    matches = io.BytesIO()
-    with report.open("rb") as lines, database.cursor() as cursor:
-        rows = Rows(lines, fingerprints, matches, notes)
-        cursor.copy_expert(statement("load/copy_metrics"), rows, size=256 * 1024)
-        if matches.tell():
-            matches.seek(0)
-            cursor.copy_expert(statement("load/copy_matches"), matches)
-    return rows.count
-
-
-class Rows:
-    """The rows of a report as a file that COPY reads: made as they are asked for, matched on the way."""
-
-    def __init__(
-        self, lines: Iterator[bytes], fingerprints: FingerprintTable, matches: io.BytesIO, notes: Counter[str]
-    ) -> None:
-        self.count = 0
-        self._lines = lines
-        self._fingerprints = fingerprints
-        self._matches = matches
-        self._notes = notes
-        self._rest = b""
-
-    def read(self, size: int = -1, /) -> bytes:
-        """About ``size`` bytes of CSV, empty at the end."""
-        pieces, length = [self._rest], len(self._rest)
-        while size < 0 or length < size:
-            line = next(self._lines, None)
-            if line is None:
-                break
-            row = self._row(line)
-            pieces.append(row)
-            length += len(row)
-        data = b"".join(pieces)
-        if size < 0:
-            size = len(data)
-        self._rest = data[size:]
-        return data[:size]
-
-    def readline(self, size: int = -1, /) -> bytes:  # psycopg2 asks that it be there and never calls it
-        raise NotImplementedError
-
-    def _row(self, line: bytes) -> bytes:
-        entry = loads(line)
-        self.count += 1
-        if self._fingerprints.wants(entry["test_name"], entry["probe_cc"]):
-            for kind, names in (
-                ("blockpage", self._fingerprints.match_blockpages(entry)),
-                ("vendor", self._fingerprints.match_vendors(entry)),
-            ):
-                for name in names:
-                    self._matches.write(csv_line(entry["id"], kind, name))
-        return metrics_row(entry, self._notes)
+def _reject(row: Row, reject: Reject | None) -> None:
+    if reject is None:
+        raise DatabaseError(
+            f"the entry at offset {row.offset} of {row.report.name} cannot be loaded: {row.refused}"
+        )
+    reject(row.report, row.offset, row.line(), row.refused)

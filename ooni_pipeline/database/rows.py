@@ -49,68 +49,81 @@ _REPLACEMENT = "\ufffd"
 def metrics_row(entry: dict[str, Any], notes: Counter[str]) -> bytes:
     """The row as a CSV line in UTF-8, with its line end: 19 columns and extra; NULL is an empty field.
 
-    ``notes`` counts what PostgreSQL cannot hold and was changed: U+0000 and lone surrogates become
-    U+FFFD. What does not fit its column (a time that is none, text that is long or no text) goes whole
-    into extra. Evidence is never refused for its form.
+    ``notes`` counts what PostgreSQL cannot hold and was changed: U+0000 (``nul``) and lone surrogates
+    (``lone_surrogate``) become U+FFFD; of two keys that are the same then, the last one stays. What does
+    not fit its column (a time that is none, text that is long or no text) goes whole into extra
+    (``in_extra``). Evidence is never refused for its form; only ``id`` and ``bucket_date``, which
+    normalising made, must be what they are.
     """
     extra = {key: value for key, value in entry.items() if key not in COLUMNS and value is not None}
     fields = []
     for column, kind in COLUMNS.items():
         value = entry.get(column)
+        fits = True
         if value is None:
-            fields.append("")
+            field = b""
         elif kind is JSON:
-            fields.append(_quoted(_json(value, notes)))
+            field = _quoted(_json(value, notes))
         elif kind is TEXT:
-            text = value if isinstance(value, str) else dumps(value, ensure_ascii=False)
-            short = _short(text)
-            if short is not value:
-                extra[column] = value
-                notes["in_extra"] += 1
-            if "\0" in short:
-                notes["nul"] += short.count("\0")
-                short = short.replace("\0", _REPLACEMENT)
-            fields.append(_quoted(short))
+            text = _text(value, notes)
+            field = _cut(text)
+            fits = field is text and isinstance(value, str)
+            field = _quoted(field)
         else:
             fitting = _FITTING[kind](value)
-            if fitting is None:
-                extra[column] = value
-                notes["in_extra"] += 1
-            fields.append(fitting or "")
-    fields.append(_quoted(_json(extra, notes)) if extra else "")
-    line = ",".join(fields) + "\n"
-    try:
-        return line.encode()
-    except UnicodeEncodeError:
-        line, count = _SURROGATES.subn(_REPLACEMENT, line)
-        notes["lone_surrogate"] += count
-        return line.encode()
+            fits = fitting is not None
+            field = _quoted(fitting.encode()) if fitting is not None else b""
+        if not fits:
+            extra[column] = value
+            notes["in_extra"] += 1
+        fields.append(field)
+    fields.append(_quoted(_json(extra, notes)) if extra else b"")
+    return b",".join(fields) + b"\n"
 
 
 def csv_line(*fields: str) -> bytes:
     """A CSV line of text fields."""
-    return (",".join(map(_quoted, fields)) + "\n").encode()
+    return b",".join(_quoted(field.encode()) for field in fields) + b"\n"
 
 
-def _quoted(text: str) -> str:
-    return '"' + text.replace('"', '""') + '"'
+def _quoted(text: bytes) -> bytes:
+    return b'"%b"' % text.replace(b'"', b'""')
 
 
-def _json(value: Any, notes: Counter[str]) -> str:
+def _json(value: Any, notes: Counter[str]) -> bytes:
     text = dumps(value, ensure_ascii=False)
     if "\\u0000" in text:
         text, count = _NUL_IN_JSON.subn(r"\1" + _REPLACEMENT, text)
         notes["nul"] += count
-    return text
+    return _utf8(text, notes)
 
 
-def _short(text: str) -> str:
-    if len(text) * 4 <= MAX_TEXT_BYTES:
+def _text(value: Any, notes: Counter[str]) -> bytes:
+    if not isinstance(value, str):
+        return _json(value, notes)
+    if "\0" in value:
+        notes["nul"] += value.count("\0")
+        value = value.replace("\0", _REPLACEMENT)
+    return _utf8(value, notes)
+
+
+def _utf8(text: str, notes: Counter[str]) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        text, count = _SURROGATES.subn(_REPLACEMENT, text)
+        notes["lone_surrogate"] += count
+        return text.encode()
+
+
+def _cut(text: bytes) -> bytes:
+    """The text itself, or as many whole letters of it as ``MAX_TEXT_BYTES`` hold."""
+    if len(text) <= MAX_TEXT_BYTES:
         return text
-    raw = text.encode("utf-8", "surrogatepass")
-    if len(raw) <= MAX_TEXT_BYTES:
-        return text
-    return raw[:MAX_TEXT_BYTES].decode("utf-8", "ignore")
+    end = MAX_TEXT_BYTES
+    while text[end] & 0xC0 == 0x80:  # in the middle of a letter
+        end -= 1
+    return text[:end]
 
 
 @functools.lru_cache(maxsize=4096)

@@ -20,11 +20,12 @@ def normalise(entry: dict[str, Any], source: Source) -> None:
     if entry.get("input") is None:
         entry["input"] = input_among(entry.get("options"))
     sessions = test_keys.get("requests")
-    sessions = list(sessions) if isinstance(sessions, list) else []
+    if not isinstance(sessions, list):
+        sessions = [] if sessions is None else [sessions]
     if test_keys.get("request") and test_keys.get("response"):  # tor_http_requests had one of each
-        sessions.append({"request": test_keys.pop("request"), "response": test_keys.pop("response")})
-    requests = [_session(session) for session in sessions]
-    test_keys["requests"] = experiment_first(requests)
+        one = {"request": test_keys.pop("request"), "response": test_keys.pop("response")}
+        sessions = [*sessions, one]
+    test_keys["requests"] = experiment_first([_session(session) for session in sessions])
 
 
 def input_among(options: Any) -> str | None:
@@ -53,19 +54,18 @@ def went_through_tor(session: Any) -> bool:
 
 
 def _session(session: Any) -> Any:
+    """One exchange. What is no mapping where a message belongs is kept under ``legacy_<part>``."""
     if not isinstance(session, dict):
         return session
     session = dict(session)
-    request, response = session.get("request"), session.get("response")
-    if isinstance(request, dict):
-        session["request"] = _with_headers(request)
-        session["request"].update(_tor(request))
-    else:
-        session["request"] = {"body": None, "headers": {}, "headers_list": [], "url": None}
-    if isinstance(response, dict):
-        session["response"] = _with_headers(response)
-    else:  # no answer came; old probes wrote a sentence here
-        session["response"] = {"body": None, "headers": {}, "headers_list": []}
+    for part in ("request", "response"):
+        message = session.get(part)
+        if not isinstance(message, dict):  # no answer came; old probes wrote a sentence here
+            if message is not None:
+                session[f"legacy_{part}"] = message
+            message = {}
+        session[part] = _with_headers(message)
+    session["request"] = _through(session["request"])
     length = [value for name, value in session["response"]["headers_list"] if _is(name, "content-length")]
     session["response_length"] = length[0] if length else session.get("response_length")
     return session
@@ -73,10 +73,11 @@ def _session(session: Any) -> Any:
 
 def _with_headers(message: dict[str, Any]) -> dict[str, Any]:
     pairs = header_pairs(message.get("headers"))
-    known = header_pairs(message.get("headers_list"))
     mapping: dict[str, Any] = {}
     for name, value in pairs:
-        mapping.setdefault(str(name), value)
+        if isinstance(name, str):
+            mapping.setdefault(name, value)
+    known = header_pairs(message.get("headers_list"))
     return {"body": None, **message, "headers": mapping, "headers_list": known or pairs}
 
 
@@ -84,36 +85,32 @@ def header_pairs(headers: Any) -> Headers:
     """Every name and value of headers in any of their shapes, in order, repeated ones included.
 
     Shapes: a list of ``[name, value]`` or ``[name, [value, …]]`` (the values of one name, nested once
-    more by the oldest probes), or a mapping of name to value or values. What is no header is left out.
+    more by the oldest probes), or a mapping of name to value or values. A name without a value gets
+    null. What is no header is left out.
     """
+    items: list[Any] = []
     if isinstance(headers, dict):
-        items = list(headers.items())
+        items = [list(item) for item in headers.items()]
     elif isinstance(headers, list):
-        items = [(pair[0], pair[1]) for pair in headers if isinstance(pair, list) and len(pair) == 2]
-    else:
-        return []
+        items = [item for item in headers if isinstance(item, list) and item]
     pairs: Headers = []
-    for name, values in items:
-        if isinstance(values, list) and len(values) == 1 and isinstance(values[0], list):
+    for name, *values in items:
+        while len(values) == 1 and isinstance(values[0], list):
             values = values[0]
-        for value in values if isinstance(values, list) else [values]:
-            pairs.append([name, value])
+        pairs += [[name, value] for value in values or [None]]
     return pairs
 
 
-def _tor(request: dict[str, Any]) -> dict[str, Any]:
+def _through(request: dict[str, Any]) -> dict[str, Any]:
     """How the request travelled: ``shttp://`` meant through Tor before there was a ``tor`` key."""
     url, tor = request.get("url"), request.get("tor")
     said = tor if isinstance(tor, dict) else {}
-    through = tor is True or said.get("is_tor") is True
-    changed: dict[str, Any] = {}
+    is_tor = tor is True or said.get("is_tor") is True
     if isinstance(url, str) and url.startswith("shttp"):
-        through = True
-        if url.startswith("shttp://"):
-            changed["url"] = url[1:]
-    exits = {key: said.get(key) for key in ("exit_ip", "exit_name")} if through else {}
-    changed["tor"] = {"is_tor": through, "exit_ip": None, "exit_name": None, **exits}
-    return changed
+        is_tor = True
+        url = url[1:] if url.startswith("shttp://") else url
+    exits = {"is_tor": None, "exit_ip": None, "exit_name": None}
+    return {**request, "url": url, "tor": {**exits, **said, "is_tor": is_tor}}
 
 
 def _is(name: Any, lower_name: str) -> bool:

@@ -9,28 +9,36 @@ import hmac
 import string
 from typing import Any
 
+from ooni_pipeline.normalise.claims import keep_beside
 from ooni_pipeline.normalise.source import Source
 from ooni_pipeline.normalise.times import parse_time
 
 EPOCH = dt.datetime(1970, 1, 1)
+#: Letters of longer texts are not kept in memory: a client chooses them.
+_LONGEST_KEPT = 1000
 
 
 def name_the_report(entry: dict[str, Any], source: Source) -> None:
-    """Keep the report_id; make one by the rule of 2016 where there is none."""
+    """Keep the report_id; make one by the rule of 2016 where there is none.
+
+    From the header of the report, so that all of its entries get the same; without one from the entry.
+    """
     if isinstance(entry.get("report_id"), str) and entry["report_id"]:
         return
-    header = source.report.header.value or entry
-    start = parse_time(header.get("start_time")) or parse_time(entry.get("test_start_time")) or EPOCH
+    keep_beside(entry, "report_id")
+    header = source.report.header.value
+    said = header or source.raw.value
+    start = parse_time(header.get("start_time")) or parse_time(header.get("test_start_time"))
+    start = start or (source.report.named_time if header else None) or parse_time(entry["test_start_time"])
     entry["report_id"] = generated_report_id(
-        start,
-        probe_cc=_text(header.get("probe_cc"), "ZZ"),
-        probe_asn=_text(header.get("probe_asn"), "AS0"),
-        test_name=_text(header.get("test_name"), "invalid"),
-        software_version=_text(header.get("software_version"), "0.0.0"),
+        start or EPOCH,
+        probe_cc=_text(said.get("probe_cc"), "ZZ"),
+        probe_asn=_text(said.get("probe_asn"), "AS0"),
+        test_name=_text(said.get("test_name"), "invalid"),
+        software_version=_text(said.get("software_version"), "0.0.0"),
     )
 
 
-@functools.lru_cache(maxsize=1024)
 def generated_report_id(
     start: dt.datetime,
     probe_cc: str = "ZZ",
@@ -46,27 +54,33 @@ def generated_report_id(
     passed by this pipeline, which withholds it: a digest of so few possible values would give it away.
     """
     text = f"{probe_cc}{probe_asn}{test_name}{software_version}{probe_city}"
+    letters = _letters(text) if len(text) <= _LONGEST_KEPT else _letters.__wrapped__(text)
+    return f"{start:%Y%m%dT%H%M%SZ}".rjust(16, "0") + f"_{letters}"
+
+
+@functools.lru_cache(maxsize=1024)
+def _letters(text: str) -> str:
     digest = hashlib.sha512(text.encode("utf-8", "surrogatepass")).digest()
-    letters = "".join(string.ascii_letters[byte % 52] for byte in digest[:50])
-    return f"{start:%Y%m%dT%H%M%SZ}_{letters}"
+    return "".join(string.ascii_letters[byte % 52] for byte in digest[:50])
 
 
 def identify(entry: dict[str, Any], source: Source) -> None:
-    """Give the entry its id; what the client called it is kept beside it and never trusted."""
-    if entry.get("id"):
-        entry["client_id"] = entry["id"]
-    entry["id"] = measurement_id(source.report.key, source.report.header.raw, source.raw.raw)
-    entry["report_filename"] = f"{source.report.bucket_date}/{source.report.report}.json"
-    entry["bucket_date"] = source.report.bucket_date.isoformat()
+    """Give the entry its id, and say in which bucket and report it is."""
+    report = source.report
+    entry["id"] = measurement_id(report.key, report.header.raw, source.raw.raw)
+    entry["report_filename"] = f"{report.bucket_date}/{report.report}.json"
+    entry["bucket_date"] = report.bucket_date.isoformat()
 
 
 def measurement_id(key: bytes, header: bytes, entry: bytes) -> str:
     """The id of the entry with these raw bytes, as a UUID: the same bytes give the same id for ever.
 
-    The first 16 bytes of HMAC-SHA-256. Keyed, because a plain digest of what was submitted lets anybody
-    test guesses of what was removed from it.
+    The first 16 bytes of HMAC-SHA-256 over the JSON line without its end, or over the header document
+    and the entry document of a YAML report, without their framing lines and ``\\n...\\n---\\n`` between
+    them (which stands in no document, so no two pairs give one message). Keyed, because a plain digest
+    of what was submitted lets anybody test guesses of what was removed from it.
     """
-    message = header + b"\n...\n---\n" + entry if header else entry
+    message = b"\n...\n---\n".join((header, entry)) if header else entry
     text = hmac.digest(key, message, "sha256")[:16].hex()
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 

@@ -7,13 +7,17 @@ import datetime as dt
 from ooni_pipeline.errors import RejectReason
 from ooni_pipeline.normalise import normalise_entry
 from ooni_pipeline.normalise.source import ReportContext
-from ooni_pipeline.report.entry import BadEntry, BadReport
-from ooni_pipeline.report.json_lines import dump_entry
+from ooni_pipeline.normalise.values import textual
+from ooni_pipeline.report.entry import BadEntry, BadReport, ReportHeader
+from ooni_pipeline.report.json_lines import dump_entry, dumps
 from ooni_pipeline.report.names import parse_report_name
 from ooni_pipeline.report.reader import open_report
 from ooni_pipeline.report.tally import Tally
 from ooni_pipeline.report.work import Job, Outcome
 from ooni_pipeline.report.writer import LinesWriter, RejectedWriter
+
+#: Every entry repeats its header, so a long one would fill the disk. Those of probes have about 1 kB.
+MAX_HEADER_BYTES = 64 * 1024
 
 
 def normalise_report(job: Job, *, key: bytes) -> Outcome:
@@ -28,13 +32,8 @@ def normalise_report(job: Job, *, key: bytes) -> Outcome:
             RejectedWriter(job.rejected, job.report, job.source.name) as rejected,
             LinesWriter(job.destination) as lines,
         ):
-            context = ReportContext(
-                job.report,
-                dt.date.fromisoformat(job.bucket_date),
-                key,
-                report.header,
-                _named_time(job.report),
-            )
+            date, header = dt.date.fromisoformat(job.bucket_date), _checked_header(report.header)
+            context = ReportContext(job.report, date, key, header, _named_time(job.report))
             for item in report:
                 if isinstance(item, BadEntry):
                     tally.reject(item.reason)
@@ -52,8 +51,8 @@ def normalise_report(job: Job, *, key: bytes) -> Outcome:
                     continue
                 tally.taken += 1
                 tally.out += 1
-                if item.nonfinite:
-                    tally.notes["nonfinite"] += item.nonfinite
+                tally.notes["nonfinite"] += item.nonfinite
+                tally.notes["duplicate_keys"] += item.duplicate_keys
                 ids += bytes.fromhex(entry["id"].replace("-", ""))
                 lines.write(line)
     except BadReport as bad:
@@ -61,7 +60,16 @@ def normalise_report(job: Job, *, key: bytes) -> Outcome:
     if not tally.out:
         job.destination.unlink()
         return Outcome(tally)
+    tally.notes = +tally.notes  # without what did not happen
     return Outcome(tally, lines.size, lines.digest, ids=bytes(ids))
+
+
+def _checked_header(header: ReportHeader) -> ReportHeader:
+    """The header with text for bytes. Raises BadReport BAD_HEADER when it is longer than any of a probe."""
+    textual(header.value)
+    if len(dumps(header.value)) > MAX_HEADER_BYTES:
+        raise BadReport(RejectReason.BAD_HEADER, f"over {MAX_HEADER_BYTES} bytes as JSON")
+    return header
 
 
 def _named_time(report: str) -> dt.datetime | None:

@@ -6,7 +6,14 @@ import datetime as dt
 from dataclasses import dataclass, field
 from typing import Any
 
-from ooni_pipeline.report.entry import RawEntry, ReportHeader
+from ooni_pipeline.report.entry import BASE_KEYS, RawEntry, ReportHeader
+
+#: Keys of the base schema that an entry says for itself, whatever its header says.
+OF_THE_ENTRY = frozenset(
+    ("id", "input", "measurement_start_time", "test_keys", "test_runtime", "test_start_time")
+)
+#: Keys for which the header speaks. (``test_name`` is one: very old entries name a Python method there.)
+OF_THE_REPORT = frozenset(BASE_KEYS) - OF_THE_ENTRY
 
 
 @dataclass(frozen=True)
@@ -32,13 +39,22 @@ class Source:
     report: ReportContext
 
     def merged(self) -> dict[str, Any]:
-        """The entry with what the header says for all: the header wins, except on times, which are told
-        apart later (``test_start_time`` of an entry is another thing than that of its header)."""
-        header = self.report.header.value
-        if not header:
-            return dict(self.raw.value)
-        merged = {**self.raw.value, **header}
-        for key in ("test_start_time", "measurement_start_time", "test_runtime", "id"):
-            if self.raw.value.get(key) is not None:
-                merged[key] = self.raw.value[key]
+        """The entry with what the header says for all.
+
+        The header wins where it speaks for the report, unless what it says is null; the results of an
+        entry, and its own times, are its own (``test_start_time`` of an entry is another thing than that
+        of its header).
+        """
+        own, header = self.raw.value, self.report.header.value
+        merged = {**own, **header}
+        for key in own.keys() & header.keys():
+            if own[key] is not None and (header[key] is None or key not in OF_THE_REPORT):
+                merged[key] = own[key]
         return merged
+
+    def own(self, key: str) -> Any:
+        """What the entry itself says under ``key``, or under the same key of its ``report`` (2012, 2013)."""
+        value = self.raw.value.get(key)
+        if value is None and isinstance(report := self.raw.value.get("report"), dict):
+            value = report.get(key)
+        return value

@@ -9,10 +9,11 @@ from ooni_pipeline.normalise.source import Source
 
 
 def binary_to_text(entry: dict[str, Any], source: Source) -> None:
-    """Turn every byte string of the entry into text or a base64 mapping, in keys as text."""
-    if b"binary" in source.raw.raw or b"binary" in source.report.header.raw:
-        for key, value in entry.items():
-            entry[key] = textual(value)
+    """Turn every byte string of the entry into text or a base64 mapping (keys are text already)."""
+    header = source.report.header
+    # A byte string has a tag, however it is written, and every tag has an exclamation mark.
+    if header.value and (b"!" in source.raw.raw or b"!" in header.raw):
+        textual(entry)
 
 
 def text_or_base64(value: bytes) -> str | dict[str, str]:
@@ -23,23 +24,14 @@ def text_or_base64(value: bytes) -> str | dict[str, str]:
         return {"data": base64.b64encode(value).decode("ascii"), "format": "base64"}
 
 
-def textual(value: Any) -> Any:
-    """The value without byte strings. Containers are changed in place, without recursion."""
-    if isinstance(value, bytes):
-        return text_or_base64(value)
-    waiting = [value]
-    while waiting:
-        container = waiting.pop()
-        pairs: Any
-        if isinstance(container, dict):
-            pairs = list(container.items())
-        elif isinstance(container, list):
-            pairs = enumerate(container)
-        else:
-            continue
-        for key, item in pairs:
-            if isinstance(item, bytes):
-                container[key] = text_or_base64(item)
-            elif isinstance(item, (dict, list)):
+def textual(entry: dict[str, Any]) -> dict[str, Any]:
+    """The entry without byte strings. It and what it holds are changed in place, without recursion."""
+    waiting: list[Any] = [entry]
+    for container in waiting:
+        for key, item in container.items() if type(container) is dict else enumerate(container):
+            kind = type(item)
+            if kind is dict or kind is list:
                 waiting.append(item)
-    return value
+            elif kind is bytes:
+                container[key] = text_or_base64(item)
+    return entry

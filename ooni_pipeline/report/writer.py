@@ -13,8 +13,14 @@ from ooni_pipeline.errors import RejectReason
 from ooni_pipeline.report.entry import MAX_REJECTED_BYTES, BadEntry
 from ooni_pipeline.report.json_lines import dump_entry
 
-#: What is written under this suffix is not finished; nobody reads it and the next run deletes it.
-PART = ".part"
+
+def part_of(path: Path) -> Path:
+    """Where a file is written until it is whole: hidden, beside its place, its name never too long.
+
+    Nobody reads it, and the next run of the same work overwrites or deletes it.
+    """
+    mark = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
+    return path.with_name(f".{mark}.part")
 
 
 class LinesWriter:
@@ -28,7 +34,7 @@ class LinesWriter:
         self.size = 0
         self.lines = 0
         self._hash = hashlib.sha256()
-        self._part = path.with_name(path.name + PART)
+        self._part = part_of(path)
         self._file: IO[bytes]
 
     def __enter__(self) -> LinesWriter:
@@ -53,14 +59,7 @@ class LinesWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._file:
-            if kind is None:
-                self._file.flush()
-                os.fsync(self._file.fileno())
-        if kind is None:
-            self._part.replace(self.path)
-        else:
-            self._part.unlink(missing_ok=True)
+        _finish(self._file, self._part, self.path if kind is None else None)
 
 
 class RejectedWriter:
@@ -74,7 +73,7 @@ class RejectedWriter:
     def __init__(self, directory: Path, report: str, source: str) -> None:
         self.path = directory / f"{report}.jsonl"
         self._source = source
-        self._part = self.path.with_name(self.path.name + PART)
+        self._part = part_of(self.path)
         self._file: IO[bytes] | None = None
 
     def __enter__(self) -> RejectedWriter:
@@ -104,15 +103,20 @@ class RejectedWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._file is None:
-            if kind is None:
-                self.path.unlink(missing_ok=True)
-            return
-        with self._file:
-            if kind is None:
-                self._file.flush()
-                os.fsync(self._file.fileno())
-        if kind is None:
-            self._part.replace(self.path)
-        else:
-            self._part.unlink(missing_ok=True)
+        if self._file is not None:
+            _finish(self._file, self._part, self.path if kind is None else None)
+        elif kind is None:
+            self.path.unlink(missing_ok=True)
+
+
+def _finish(file: IO[bytes], part: Path, path: Path | None) -> None:
+    """Close a file that was written as ``part``: flushed and at ``path``, or gone where that is None."""
+    try:
+        with file:
+            if path is not None:
+                file.flush()
+                os.fsync(file.fileno())
+        if path is not None:
+            part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -2,47 +2,45 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
-from ooni_pipeline.sanitise.bridge_lines import MARKER, parse_bridge_line, without_addresses
-from ooni_pipeline.sanitise.bridges import BridgeTable
-from ooni_pipeline.sanitise.search import Secrets
+from ooni_pipeline.sanitise.bridge_lines import parse_bridge_line
+from ooni_pipeline.sanitise.cuts import MARKER, Cuts, test_keys_of
+from ooni_pipeline.sanitise.strings import strings_in
+from ooni_pipeline.sanitise.tor_logs import clean_log
 
 LOGS = ("tor_log", "obfsproxy_log")
+#: The command line, which may hold bridge lines.
+COMMAND_LINES = ("options", "legacy_options")
 
 
-def sanitise(entry: dict[str, Any], table: BridgeTable, cuts: Counter[str]) -> Secrets | None:
-    """Name the bridge by its hashed fingerprint and clean the logs.
+def sanitise(entry: dict[str, Any], cuts: Cuts) -> None:
+    """Name the bridge by its hashed fingerprint and clean the logs and the command line.
 
-    Returns the bridge's own address and fingerprint where the table does not know it, so that they go
-    from the rest of the entry too.
+    The bridge's own address and fingerprint go from the rest of the entry too, also where the table does
+    not know it.
     """
-    test_keys = entry.get("test_keys")
-    if not isinstance(test_keys, dict):
-        test_keys = entry["test_keys"] = {}
-    for key in LOGS:
-        if isinstance(test_keys.get(key), str):
-            test_keys[key], count = without_addresses(test_keys[key])
-            cuts[key] += count
-    written = [entry.get("input"), test_keys.get("bridge_address")]
-    lines = [parse_bridge_line(line) for line in written if isinstance(line, str)]
-    addresses = [line.address_and_port for line in lines if line.address_and_port]
-    fingerprints = [line.fingerprint for line in lines if line.fingerprint]
-    bridge = next((found for address in addresses if (found := table.find(address))), None)
+    test_keys = test_keys_of(entry)
+    for mapping, keys in ((test_keys, LOGS + COMMAND_LINES), (entry, COMMAND_LINES)):
+        for key in keys:
+            if mapping.get(key):
+                mapping[key], count = clean_log(mapping[key])
+                cuts.count(key, count)
+    written = strings_in([entry.get("input"), test_keys.get("bridge_address")])
+    lines = [parse_bridge_line(line) for line in written]
+    for line in lines:
+        cuts.hide(line.addresses, line.fingerprints)
+    bridge = next((found for line in lines if (found := line.known_to(cuts.table))), None)
     hashed = bridge.hashed_fingerprint if bridge else None
     if hashed is None:
-        hashed = next((line.hashed_fingerprint for line in lines if line.hashed_fingerprint), None)
+        hashed = next((line.hashed_fingerprint for line in lines if line.fingerprints), None)
     if test_keys.get("bridge_address") is not None:
-        cuts["bridge_address"] += 1
+        cuts.count("bridge_address")
     test_keys["bridge_address"] = None
     test_keys["bridge_hashed_fingerprint"] = hashed
     test_keys["distributor"] = bridge.distributor if bridge else None
     if bridge:
         test_keys["transport"] = bridge.transport
     if entry.get("input") is not None:
-        cuts["bridge_input"] += 1
+        cuts.count("bridge_input")
         entry["input"] = hashed or MARKER
-    if bridge:
-        return None  # the table's own addresses go from everywhere anyhow
-    return Secrets([address.rpartition(":")[0].strip("[]") for address in addresses], fingerprints)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import ipaddress
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ooni_pipeline.errors import BridgeTableError
 
@@ -33,18 +33,31 @@ class Bridge:
 
 @dataclass(frozen=True)
 class BridgeTable:
-    """All bridges, by canonical ``address:port``; ``digest`` (SHA-256 of the file) names this state of it."""
+    """All bridges, by canonical (address, port); ``digest`` (SHA-256 of the file) names this state of it.
 
-    bridges: Mapping[str, Bridge]
+    ``addresses`` (without port) and ``fingerprints`` are all that the table says, and more than
+    ``bridges`` where two lines name one place.
+    """
+
+    bridges: Mapping[tuple[str, int], Bridge]
+    addresses: frozenset[str]
+    fingerprints: frozenset[str]
     digest: str
 
-    def find(self, address_and_port: str) -> Bridge | None:
-        """The bridge at ``address:port`` (IPv6 in brackets), in any spelling of the address."""
-        try:
-            address, port = split_address(address_and_port)
-        except ValueError:
-            return None
-        return self.bridges.get(f"{address} {port}")
+    @classmethod
+    def of(cls, bridges: Iterable[Bridge], digest: str = "") -> BridgeTable:
+        """The table of these bridges; of two at one place the later names it."""
+        bridges = list(bridges)
+        return cls(
+            {(bridge.address, bridge.port): bridge for bridge in bridges},
+            frozenset(bridge.address for bridge in bridges),
+            frozenset(bridge.fingerprint for bridge in bridges),
+            digest,
+        )
+
+    def find(self, place: tuple[str, int]) -> Bridge | None:
+        """The bridge at a place as :func:`split_address` gives it."""
+        return self.bridges.get(place)
 
 
 def hashed_fingerprint(fingerprint: str) -> str:
@@ -60,14 +73,14 @@ def hashed_fingerprint(fingerprint: str) -> str:
 def split_address(text: str) -> tuple[str, int]:
     """``192.0.2.1:443`` or ``[2001:db8::1]:443`` as (canonical address, port); else ValueError."""
     host, separator, port = text.rpartition(":")
-    if not separator or not port.isascii() or not port.isdigit() or int(port) > 65535:
+    if not separator or not port.isascii() or not port.isdigit() or len(port) > 5 or int(port) > 65535:
         raise ValueError("not an address with a port")
-    if host.startswith("[") and host.endswith("]"):
-        return str(ipaddress.IPv6Address(host[1:-1])), int(port)
-    return str(ipaddress.IPv4Address(host)), int(port)
+    if not (host.startswith("[") and host.endswith("]")):
+        return str(ipaddress.IPv4Address(host)), int(port)
+    address = ipaddress.IPv6Address(host[1:-1].partition("%")[0])  # without a zone, which is the machine's
+    return str(address.ipv4_mapped or address), int(port)
 
 
-@functools.lru_cache(maxsize=2)
 def load_bridge_table(path: Path, digest: str = "") -> BridgeTable:
     """Read ``{"IP:port": {"fingerprint": 40 hex, "distributor": …, "transport": …}, …}``.
 
@@ -85,23 +98,37 @@ def load_bridge_table(path: Path, digest: str = "") -> BridgeTable:
     if digest and digest != actual:
         raise BridgeTableError(f"the bridge table {path} changed while a bucket was sanitised; run it again")
     try:
-        lines = json.loads(raw)
-    except ValueError:
+        # Objects as tuples of pairs: a mapping would forget the first of two lines with one address.
+        lines = json.loads(raw, object_pairs_hook=tuple)
+    except (ValueError, RecursionError):
         raise BridgeTableError(f"the bridge table {path} is not JSON, so nothing is sanitised") from None
-    if not isinstance(lines, dict) or not lines:
+    if not isinstance(lines, tuple) or not lines:
         raise BridgeTableError(f"the bridge table {path} holds no bridge, so nothing is sanitised")
-    bridges = {}
-    for number, (where, line) in enumerate(lines.items(), 1):
+    bridges = []
+    for number, (where, line) in enumerate(lines, 1):
         try:
-            address, port = split_address(where.strip())
-            fingerprint = line["fingerprint"]
-            hashed_fingerprint(fingerprint)
+            bridges.append(_bridge(where, line))
         except (ValueError, KeyError, TypeError):
             raise BridgeTableError(
-                f"bridge {number} of the table {path} has no good address:port or fingerprint, "
-                "so nothing is sanitised"
+                f"bridge {number} of the table {path} has no good address:port or fingerprint, or a "
+                "distributor or transport that is no text, so nothing is sanitised"
             ) from None
-        bridges[f"{address} {port}"] = Bridge(
-            address, port, fingerprint, line.get("distributor"), line.get("transport")
-        )
-    return BridgeTable(bridges, actual)
+    return BridgeTable.of(bridges, actual)
+
+
+def _bridge(where: str, line: Any) -> Bridge:
+    """One line of the table. Raises ValueError, KeyError or TypeError for one that is not well-formed."""
+    if not isinstance(line, tuple):
+        raise TypeError("not an object")
+    address, port = split_address(where.strip())
+    ip = ipaddress.ip_address(address)
+    if ip.is_loopback or ip.is_unspecified:
+        raise ValueError("an address of no host; cutting it would cut what says that an address is withheld")
+    values = dict(line)
+    if len(values) != len(line):
+        raise ValueError("says one thing twice")
+    hashed_fingerprint(values["fingerprint"])
+    distributor, transport = values.get("distributor"), values.get("transport")
+    if not all(value is None or isinstance(value, str) for value in (distributor, transport)):
+        raise TypeError("not a string")
+    return Bridge(address, port, values["fingerprint"], distributor, transport)

@@ -45,10 +45,14 @@ def sanitise_report(job: Job, *, table: Path, digest: str) -> Outcome:
                 done = chunk.index(b"\n", place) + 1
                 line = chunk[start : done - 1]
                 tally.taken += 1
-                clean = sanitiser.sanitise_line(line, tally.notes)
+                clean, detail = None, ""
+                try:
+                    clean = sanitiser.sanitise_line(line, tally.notes)
+                except Exception as error:  # nobody knows what stands in it, so nobody gets it
+                    detail = type(error).__name__
                 if clean is None:
                     tally.held += 1
-                    held.keep_bytes(RejectReason.STILL_LEAKS, offset + start, line, "")
+                    held.keep_bytes(RejectReason.STILL_LEAKS, offset + start, line, detail)
                 else:
                     tally.out += 1
                     lines.write(clean)
@@ -60,10 +64,11 @@ def sanitise_report(job: Job, *, table: Path, digest: str) -> Outcome:
 
 
 def whole_lines(source: IO[bytes]) -> Iterator[bytes]:
-    """Chunks of about a megabyte that end where a line ends."""
-
+    """Chunks of about a megabyte, or of one longer line, that end where a line ends."""
     while chunk := source.read(_CHUNK):
-        yield chunk + source.readline()
+        if chunk[-1:] != b"\n":
+            chunk += source.readline()
+        yield chunk if chunk[-1:] == b"\n" else chunk + b"\n"
 
 
 @functools.lru_cache(maxsize=1)

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 from ooni_pipeline.sanitise.bridge_lines import parse_bridge_line
-from ooni_pipeline.sanitise.bridges import BridgeTable
-from ooni_pipeline.sanitise.search import Secrets
+from ooni_pipeline.sanitise.cuts import MARKER, Cuts, test_keys_of
 
 
-def sanitise(entry: dict[str, Any], table: BridgeTable, cuts: Counter[str]) -> Secrets | None:
-    """Name a bridge of the table by its hashed fingerprint; leave every other input as it is."""
+def sanitise(entry: dict[str, Any], cuts: Cuts) -> None:
+    """Name a bridge by its hashed fingerprint; leave every other input as it is.
+
+    A bridge is what the table knows, and what is written as a bridge line: an address with a word before
+    or after it (``obfs3 192.0.2.1:443``), or a fingerprint. One that no table knows is a volunteer's own.
+    """
     if not isinstance(entry.get("input"), str):
-        return None
-    address = parse_bridge_line(entry["input"]).address_and_port
-    bridge = table.find(address) if address else None
-    if bridge is None:
-        return None
-    test_keys = entry.get("test_keys")
-    if not isinstance(test_keys, dict):
-        test_keys = entry["test_keys"] = {}
-    entry["input"] = test_keys["bridge_hashed_fingerprint"] = bridge.hashed_fingerprint
-    cuts["bridge_input"] += 1
-    return None
+        return
+    line = parse_bridge_line(entry["input"])
+    bridge = line.known_to(cuts.table)
+    if bridge is None and not line.fingerprints and not (line.places and line.words > 1):
+        return
+    cuts.hide(line.addresses, line.fingerprints)
+    hashed = bridge.hashed_fingerprint if bridge else line.hashed_fingerprint
+    test_keys_of(entry)["bridge_hashed_fingerprint"] = hashed
+    entry["input"] = hashed or MARKER
+    cuts.count("bridge_input")

@@ -1,4 +1,4 @@
-"""The private copy of a raw bucket in object storage, and bringing it back.
+"""The private copy of a raw bucket in object storage.
 
 Keys are the paths below the private directory: ``reports-raw/yaml/<bucket_date>/<file>``, then
 ``manifests/raw/<bucket_date>.json`` (last: a bucket whose manifest is there is whole) and ``keys/id.key``
@@ -8,18 +8,20 @@ Keys are the paths below the private directory: ``reports-raw/yaml/<bucket_date>
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
 from pathlib import Path
 
+from ooni_pipeline.bucket.files import file_digest
 from ooni_pipeline.bucket.layout import Layout, Stage
-from ooni_pipeline.bucket.manifest import Manifest, ReportRecord, timestamp, whole_file
-from ooni_pipeline.bucket.stage import checked_file
-from ooni_pipeline.errors import TransferError
-from ooni_pipeline.transfer.collectors import file_digest
+from ooni_pipeline.bucket.manifest import Manifest, ReportRecord, timestamp
+from ooni_pipeline.bucket.pool import Progress
+from ooni_pipeline.bucket.stage import checked_file, upstream_kept
+from ooni_pipeline.errors import BucketError, TransferError
+from ooni_pipeline.report.writer import part_of
+from ooni_pipeline.transfer.restore import restore_bucket
+from ooni_pipeline.transfer.stored import key_of, refuse_another_key, stored_manifest
 from ooni_pipeline.transfer.stores import Store
 
-Progress = Callable[[int, int], None]
-ID_KEY = "keys/id.key"
+__all__ = ["backup_bucket", "restore_bucket"]
 
 
 def backup_bucket(
@@ -31,89 +33,66 @@ def backup_bucket(
 ) -> Manifest:
     """Store what is missing of a raw bucket, check every object by its digest, write the proof.
 
-    Raises TransferError where the store does not hold afterwards what the manifest says.
+    Raises TransferError where the store does not hold afterwards what the manifest says, and where it
+    holds a report of this bucket that the manifest no longer names: a backup never forgets. Raises
+    BucketError where a file of ours is not as its manifest says.
     """
-    raw_path = layout.manifest(Stage.RAW, bucket_date)
-    raw = Manifest.read(raw_path)
-    directory = layout.bucket(Stage.RAW, bucket_date)
-    files = [record for record in raw.reports if record.name is not None]
-    records = []
-    for number, record in enumerate(files, 1):
-        path = directory / str(record.name)
-        key = path.relative_to(layout.private).as_posix()
-        if store.digest(key) != record.digest:
-            store.put(key, checked_file(directory, record))
-            _verify(store, key, record.digest)
-        records.append(ReportRecord(record.report, key, record.size, record.digest, source=record.digest))
-        progress(number, len(files))
-    _store_key(layout, store)
-    key, digest = raw_path.relative_to(layout.private).as_posix(), file_digest(raw_path)
-    if store.digest(key) != digest:
-        store.put(key, raw_path)
-        _verify(store, key, digest)
-    manifest = Manifest("backup", bucket_date, timestamp(now), reports=records)
+    with upstream_kept(layout, Stage.RAW, bucket_date) as raw:
+        _refuse_to_lose(layout, raw, store)
+        directory = layout.bucket(Stage.RAW, bucket_date)
+        files = [record for record in raw.reports if record.name is not None]
+        records = []
+        for number, record in enumerate(files, 1):
+            key = key_of(layout, directory / str(record.name))
+            if store.digest(key) != record.digest:
+                path = checked_file(directory, record)
+                if file_digest(path) != record.digest:
+                    raise BucketError(f"{path} is no longer what was fetched; it does not go into the backup")
+                _put(store, key, path, record.digest)
+            records.append(ReportRecord(record.report, key, record.size, record.digest, source=record.digest))
+            progress(number, len(files))
+        _store_key(layout, store)
+        path = layout.manifest(Stage.RAW, bucket_date)
+        key, digest = key_of(layout, path), file_digest(path)
+        if store.digest(key) != digest:
+            _put(store, key, path, digest)
+    manifest = Manifest(Stage.BACKUP.value, bucket_date, timestamp(now), reports=records)
     manifest.write(layout.manifest(Stage.BACKUP, bucket_date))
     return manifest
 
 
-def restore_bucket(
-    layout: Layout,
-    bucket_date: dt.date,
-    store: Store,
-    progress: Progress = lambda done, total: None,
-) -> bool:
-    """Bring a raw bucket back from the backup, byte for byte. False when the backup does not hold it.
-
-    What is there already and right is left alone. The key of ids comes back too where there is none.
-    """
-    path = layout.manifest(Stage.RAW, bucket_date)
-    key = path.relative_to(layout.private).as_posix()
-    if store.digest(key) is None:
-        return False
-    id_key = layout.id_key()
-    if not id_key.exists() and store.digest(ID_KEY) is not None:
-        with whole_file(id_key) as part:
-            store.get(ID_KEY, part)
-            part.chmod(0o400)
-    with whole_file(path) as part:
-        store.get(key, part)
-        manifest = Manifest.read(part)
-        directory = layout.bucket(Stage.RAW, bucket_date)
-        directory.mkdir(parents=True, exist_ok=True)
-        files = [record for record in manifest.reports if record.name is not None]
-        for number, record in enumerate(files, 1):
-            _restore(directory, record, store)
-            progress(number, len(files))
-    return True
+def _refuse_to_lose(layout: Layout, raw: Manifest, store: Store) -> None:
+    """A raw bucket that was emptied or made from other files must not replace what the backup holds."""
+    path = layout.manifest(Stage.RAW, raw.bucket_date)
+    data = stored_manifest(
+        layout, raw.bucket_date, store, part_of(layout.manifest(Stage.BACKUP, raw.bucket_date))
+    )
+    if data is None or data == path.read_bytes():
+        return
+    held = {record.digest for record in Manifest.parse(data, f"{key_of(layout, path)} of the backup").reports}
+    gone = held - {record.digest for record in raw.reports} - {""}
+    if gone:
+        raise TransferError(
+            f"the backup of bucket {raw.bucket_date} holds {len(gone)} files that the bucket here has no "
+            f"more. If they are missed, move {layout.plan(raw.bucket_date)} and {path} away and run "
+            f"FetchReports, which restores them; if they went on purpose, delete {key_of(layout, path)} from "
+            "the backup"
+        )
 
 
 def _store_key(layout: Layout, store: Store) -> None:
     path = layout.id_key()
     if not path.exists():
-        return
-    stored = store.digest(ID_KEY)
+        raise BucketError(f"{path} is gone: copy keys/id.key back from the backup, or every id changes")
+    key = key_of(layout, path)
+    stored = store.digest(key)
     if stored is None:
-        store.put(ID_KEY, path)
-        _verify(store, ID_KEY, file_digest(path))
-    elif stored != file_digest(path):
-        raise TransferError(
-            f"the backup holds another {ID_KEY} than {path}: ids would change; put the backup's key there, "
-            "or keep this pipeline's backup elsewhere"
-        )
+        _put(store, key, path, file_digest(path))
+    else:
+        refuse_another_key(path, stored)
 
 
-def _restore(directory: Path, record: ReportRecord, store: Store) -> None:
-    path = directory / str(record.name)
-    if path.exists() and file_digest(path) == record.digest:
-        return
-    with whole_file(path) as part:
-        store.get(f"reports-raw/yaml/{directory.name}/{record.name}", part)
-        if file_digest(part) != record.digest:
-            raise TransferError(
-                f"{record.name} of bucket {directory.name} comes back from the backup changed"
-            )
-
-
-def _verify(store: Store, key: str, digest: str) -> None:
+def _put(store: Store, key: str, path: Path, digest: str) -> None:
+    store.put(key, path)
     if store.digest(key) != digest:
-        raise TransferError(f"the backup does not hold {key} as it was sent")
+        raise TransferError(f"the backup does not hold {key} as it was sent; run this bucket's backup again")

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import os
-import shutil
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from ooni_pipeline.bucket.manifest import flush, timestamp
+from ooni_pipeline.bucket.files import copy_plain, file_digest
+from ooni_pipeline.bucket.manifest import timestamp
 from ooni_pipeline.errors import RejectReason, TransferError
 
 
@@ -36,7 +35,8 @@ class Collector(Protocol):
         """Every file of the archive. Raises TransferError when the collector cannot be reached."""
 
     def digest(self, path: str) -> str | None:
-        """The SHA-256 of the file's bytes, computed where it lies; None when it is gone or unreadable."""
+        """The SHA-256 of the file's bytes, computed where it lies; None when it is gone or unreadable.
+        Raises TransferError when the collector cannot be reached."""
 
     def copy(self, path: str, destination: Path) -> None:
         """Copy the file. Raises TransferError when that fails."""
@@ -53,26 +53,38 @@ class DirectoryCollector:
         self._root = directory
 
     def list(self) -> Iterator[Listed]:
-        if not self._root.is_dir():
-            raise TransferError(f"collector {self.name}: there is no directory {self._root}")
-        for directory, subdirectories, names in os.walk(self._root, onerror=self._unreadable):
-            subdirectories.sort()
-            for name in sorted(names):
-                if name.startswith(".") or name.endswith((".part", ".tmp", "~")):
-                    continue  # somebody is still writing it
-                yield self._listed(Path(directory) / name)
+        yield from self._below(self._root)
 
-    def _unreadable(self, error: OSError) -> None:
-        raise TransferError(f"collector {self.name}: cannot list {error.filename}: {error.strerror}")
+    def _below(self, directory: Path) -> Iterator[Listed]:
+        try:
+            with os.scandir(directory) as found:
+                names = sorted(entry.name for entry in found)
+        except OSError as error:
+            if directory == self._root:
+                raise TransferError(
+                    f"collector {self.name}: cannot list {directory}: {error.strerror}"
+                ) from None
+            if os.path.lexists(directory):  # one bad directory does not cost the others
+                yield Listed(self._relative(directory), 0, "", RejectReason.UNREADABLE.value)
+            return
+        for name in names:
+            if name.startswith(".") or name.endswith((".part", ".tmp", "~")):
+                continue  # somebody is still writing it
+            path = directory / name
+            try:
+                status = path.lstat()
+            except OSError:
+                continue  # gone since it was listed
+            if stat.S_ISDIR(status.st_mode):
+                yield from self._below(path)
+            else:
+                yield self._listed(path, status)
 
-    def _listed(self, path: Path) -> Listed:
-        relative = path.relative_to(self._root).as_posix()
-        status = path.lstat()
+    def _listed(self, path: Path, status: os.stat_result) -> Listed:
         modified = timestamp(dt.datetime.fromtimestamp(status.st_mtime, dt.timezone.utc))
-        problem = ""
-        if not stat.S_ISREG(status.st_mode):
-            problem = RejectReason.NOT_A_REGULAR_FILE.value
-        return Listed(relative, status.st_size, modified, problem)
+        regular = stat.S_ISREG(status.st_mode)
+        problem = "" if regular else RejectReason.NOT_A_REGULAR_FILE.value
+        return Listed(self._relative(path), status.st_size, modified, problem)
 
     def digest(self, path: str) -> str | None:
         try:
@@ -82,7 +94,7 @@ class DirectoryCollector:
 
     def copy(self, path: str, destination: Path) -> None:
         try:
-            shutil.copyfile(self._inside(path), destination, follow_symlinks=False)
+            copy_plain(self._inside(path), destination)
         except OSError as error:
             raise TransferError(f"collector {self.name}: cannot copy {path!r}: {error.strerror}") from None
 
@@ -91,6 +103,9 @@ class DirectoryCollector:
             self._inside(path).unlink(missing_ok=True)
         except OSError as error:
             raise TransferError(f"collector {self.name}: cannot remove {path!r}: {error.strerror}") from None
+
+    def _relative(self, path: Path) -> str:
+        return path.relative_to(self._root).as_posix()
 
     def _inside(self, path: str) -> Path:
         return self._root / inside(path)
@@ -102,22 +117,3 @@ def inside(path: str) -> PurePosixPath:
     if pure.is_absolute() or ".." in pure.parts or "\0" in path or not pure.parts:
         raise TransferError(f"refusing the path {path!r}")
     return pure
-
-
-def file_digest(path: Path) -> str:
-    """The hexadecimal SHA-256 of a regular file's bytes; refuses links, waits for no fifo."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(f"{path} is not a regular file")
-        digest = hashlib.sha256()
-        while chunk := file.read(1024 * 1024):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def settle(part: Path, path: Path) -> None:
-    """Flush a finished file and give it its name; never over a file that is there."""
-    flush(part)
-    os.link(part, path)
-    part.unlink()

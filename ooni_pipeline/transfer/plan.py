@@ -6,26 +6,30 @@ import dataclasses
 import datetime as dt
 import hashlib
 import hmac
+import itertools
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from ooni_pipeline.bucket.manifest import whole_file
-from ooni_pipeline.errors import BucketError, RejectReason
+from ooni_pipeline.bucket.files import whole_file
+from ooni_pipeline.errors import BucketError, RejectReason, TransferError
 from ooni_pipeline.report.entry import BadReport
 from ooni_pipeline.report.names import format_report_name, parse_report_name
-from ooni_pipeline.transfer.collectors import Collector, Listed
+from ooni_pipeline.transfer.collectors import Collector, Listed, inside
 
 _EXTENSIONS = re.compile(r"(?:\.(?:json|yaml))?(?:\.gz)?\Z")
+#: A report id is cut to this, so that the mark of a clash is never what names.py cuts off (at 128).
+_MARKED_ID = 119
 
 
 @dataclass(frozen=True)
 class Planned:
     """One file to take: where it is, what it must be (bytes, SHA-256), and its name in the bucket.
 
-    ``problem`` is a reason for which it cannot be taken, or cannot be read as a report.
+    ``problem`` is a reason for which it cannot be taken, or cannot be read as a report. A file that
+    cannot be taken has no digest.
     """
 
     collector: str
@@ -57,61 +61,90 @@ class Plan:
 
     @classmethod
     def read(cls, path: Path) -> Plan:
+        """Read a plan. Raises BucketError, which names the file, where it cannot be read or is none."""
         try:
             data = json.loads(path.read_bytes())
             return cls(
                 dt.date.fromisoformat(data["bucket_date"]),
                 [Planned(**planned) for planned in data["files"]],
-                data["unreachable"],
+                dict(data["unreachable"]),
             )
-        except (ValueError, KeyError, TypeError) as error:
+        except OSError as error:
+            raise BucketError(f"the plan {path} cannot be read: {error.strerror}") from None
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise BucketError(f"{path} is not a plan of a fetch ({type(error).__name__})") from None
 
 
-def extend_plan(plan: Plan, listings: Iterable[tuple[Collector, Iterable[Listed]]], key: bytes) -> Plan:
-    """The plan with every listed file added that it does not hold yet.
+def extend_plan(
+    plan: Plan, collector: Collector, listing: Iterable[Listed], key: bytes, taken: Iterable[str] = ()
+) -> Plan:
+    """The plan with every listed file of a collector added that it does not hold yet.
 
     A file that is known by collector, path and digest is not taken twice; one that has changed since is a
-    new file. Names never clash: see :func:`free_name`.
+    new file. Names never clash, neither with each other nor with the reports ``taken``. Raises
+    TransferError when the collector cannot be reached any more; the plan given stays as it is.
     """
     known = {(planned.collector, planned.path, planned.digest) for planned in plan.files}
-    taken = {planned.report for planned in plan.files}
+    names = {planned.report for planned in plan.files}.union(taken)
     files = list(plan.files)
-    for collector, listing in listings:
-        for listed in listing:
-            digest = "" if listed.problem else collector.digest(listed.path)
-            problem = listed.problem if digest is not None else RejectReason.UNREADABLE.value
-            if (collector.name, listed.path, digest or "") in known:
-                continue
-            name, misnamed = free_name(listed.path, digest or "", key, taken.__contains__)
-            taken.add(report_of(name))
-            files.append(
-                Planned(
-                    collector.name, listed.path, listed.size, listed.modified, digest or "", name,
-                    problem or misnamed,
-                )
-            )  # fmt: skip
+    for listed in listing:
+        problem = listed.problem or _refused(listed.path)
+        digest = None if problem else collector.digest(listed.path)
+        if digest is None:
+            problem = problem or RejectReason.UNREADABLE.value
+        identity = (collector.name, listed.path, digest or "")
+        if identity in known:
+            continue
+        name, misnamed = free_name(listed.path, digest or "", key, names.__contains__)
+        names.add(report_of(name))
+        known.add(identity)
+        files.append(
+            Planned(
+                collector.name, listed.path, listed.size, listed.modified, digest or "", name,
+                problem or misnamed,
+            )
+        )  # fmt: skip
     return Plan(plan.bucket_date, files, plan.unreachable)
+
+
+def _refused(path: str) -> str:
+    try:
+        inside(path)
+    except TransferError:
+        return RejectReason.NAME_NOT_UNDERSTOOD.value
+    return ""
 
 
 def free_name(path: str, digest: str, key: bytes, taken: Callable[[str], bool]) -> tuple[str, str]:
     """The name of a file in its bucket, and the reason why it is no report's name (empty when it is).
 
-    A report's name is written in the seed's form. Where the bucket has that name already, the report_id
+    A report's name is written in the seed's form. Where the bucket has that report already, the report_id
     field gets ``_`` and 8 hexadecimal digits of a keyed digest of the file, so nothing is overwritten. A
     name that nobody understands is kept behind ``unnamed_`` and such digits, made harmless.
     """
-    mark = hmac.new(key, digest.encode() + b"\0" + path.encode("utf-8", "surrogateescape"), hashlib.sha256)
+    names, problem = names_of(path, digest, key)
+    return next(name for name in names if not taken(report_of(name))), problem
+
+
+def names_of(path: str, digest: str, key: bytes) -> tuple[Iterator[str], str]:
+    """The names that a file may get, the first that is free counts; and why it is no report's name."""
+    marks = (_mark(path, digest, key, number) for number in itertools.count())
     try:
         parsed = parse_report_name(path)
     except BadReport as bad:
         plain = re.sub(r"[^A-Za-z0-9._]+", "_", PurePosixPath(path).name)[-100:]
-        return f"unnamed_{mark.hexdigest()[:16]}_{plain}", bad.reason.value
-    name = format_report_name(parsed)
-    if taken(report_of(name)):
-        marked = f"{parsed.report_id or 'no_report_id'}_{mark.hexdigest()[:8]}"
-        name = format_report_name(dataclasses.replace(parsed, report_id=marked))
-    return name, ""
+        return (f"unnamed_{mark[:16]}_{plain}" for mark in marks), bad.reason.value
+    report_id = (parsed.report_id or "no_report_id").replace("-", "")[:_MARKED_ID]
+    marked = (
+        format_report_name(dataclasses.replace(parsed, report_id=f"{report_id}_{mark[:8]}")) for mark in marks
+    )
+    return itertools.chain([format_report_name(parsed)], marked), ""
+
+
+def _mark(path: str, digest: str, key: bytes, number: int) -> str:
+    # The same file of another collector has the same path and digest: the number tells them apart.
+    told = [digest.encode(), path.encode("utf-8", "surrogatepass"), str(number).encode()]
+    return hmac.new(key, b"\0".join(told), hashlib.sha256).hexdigest()
 
 
 def report_of(name: str) -> str:

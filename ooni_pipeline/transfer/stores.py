@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Protocol
 
-from ooni_pipeline.bucket.manifest import whole_file
+from ooni_pipeline.bucket.files import copy_plain, file_digest, whole_file
 from ooni_pipeline.errors import TransferError
-from ooni_pipeline.transfer.collectors import file_digest, inside
+from ooni_pipeline.transfer.collectors import inside
 
 
 class Store(Protocol):
@@ -33,14 +32,13 @@ class DirectoryStore:
     def put(self, key: str, path: Path) -> None:
         try:
             with whole_file(self._root / inside(key)) as part:
-                shutil.copyfile(path, part)
-                part.chmod(0o600)
+                copy_plain(path, part)
         except OSError as error:
             raise TransferError(f"backup {self._root}: cannot store {key}: {error.strerror}") from None
 
     def get(self, key: str, path: Path) -> None:
         try:
-            shutil.copyfile(self._root / inside(key), path)
+            copy_plain(self._root / inside(key), path)
         except OSError as error:
             raise TransferError(f"backup {self._root}: cannot read {key}: {error.strerror}") from None
 

@@ -1,5 +1,6 @@
--- The proof. Parameters: bucket_date, reports, measurements, fingerprints, notes (JSON).
--- Usage: the last statement of a load; returns load_id.
+-- The proof, with the number of rows that are really there. Parameters: bucket_date, reports, fingerprints,
+-- notes (JSON). Usage: the last statement of a load; returns load_id and measurements.
 INSERT INTO loads (bucket_date, reports, measurements, fingerprints, notes)
-VALUES (%(bucket_date)s, %(reports)s, %(measurements)s, %(fingerprints)s, %(notes)s)
-RETURNING load_id;
+SELECT %(bucket_date)s, %(reports)s, coalesce(sum(measurements), 0), %(fingerprints)s, %(notes)s
+FROM country_totals WHERE bucket_date = %(bucket_date)s
+RETURNING load_id, measurements;

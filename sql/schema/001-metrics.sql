@@ -77,13 +77,18 @@ DECLARE
     next date := first + interval '1 month';
     name text := 'metrics_' || to_char(first, 'YYYY_MM');
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtext('ensure_metrics_partition'));
     IF to_regclass(name) IS NOT NULL THEN
+        RETURN;
+    END IF;
+    PERFORM pg_advisory_xact_lock(hashtext('ensure_metrics_partition'));
+    -- Made while we waited? to_regclass would answer from its cache.
+    IF EXISTS (SELECT FROM pg_class WHERE relname = name AND relnamespace = current_schema()::regnamespace) THEN
         RETURN;
     END IF;
     -- LIKE and ATTACH, because CREATE TABLE ... PARTITION OF waits for every reader and blocks new ones.
     -- The constraint spares ATTACH the look at every row.
     EXECUTE format('CREATE TABLE %I (LIKE metrics INCLUDING ALL)', name);
+    EXECUTE format('COMMENT ON TABLE %I IS %L', name, 'The measurements of the buckets of one month; see metrics');
     EXECUTE format('ALTER TABLE %I ADD CONSTRAINT bounds CHECK (bucket_date >= %L AND bucket_date < %L)', name, first, next);
     EXECUTE format('ALTER TABLE metrics ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', name, first, next);
     EXECUTE format('ALTER TABLE %I DROP CONSTRAINT bounds', name);

@@ -15,9 +15,9 @@ COMMENT ON COLUMN loads.bucket_date IS 'The bucket';
 COMMENT ON COLUMN loads.load_id IS 'This load of it; a bucket that is loaded again, or matched again, gets another';
 COMMENT ON COLUMN loads.loaded_at IS 'When';
 COMMENT ON COLUMN loads.reports IS 'Sanitised reports that the rows come from';
-COMMENT ON COLUMN loads.measurements IS 'Rows of metrics';
+COMMENT ON COLUMN loads.measurements IS 'Rows of metrics, counted there';
 COMMENT ON COLUMN loads.fingerprints IS 'Version of the fingerprint table that was matched';
-COMMENT ON COLUMN loads.notes IS 'What was changed to fit, by kind: {"nul": 3} is three U+0000 that became U+FFFD';
+COMMENT ON COLUMN loads.notes IS 'What was changed to fit, by kind: {"nul": 3} is three U+0000 that became U+FFFD; under "refused" the entries that could not be loaded';
 
 CREATE TABLE fingerprint_matches (
     bucket_date date NOT NULL,

@@ -1,0 +1,141 @@
+"""Files that are there whole or not at all, whatever dies while they are written."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import itertools
+import os
+import re
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from ooni_pipeline.report.writer import part_of
+
+_PART = re.compile(r"\.[0-9a-f]{16}\.part")
+_CHUNK = 1024 * 1024
+#: A name that is made longer is cut to this many bytes first: file systems take 255.
+_ROOM = 230
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a path to write; when the block ends well the file stands at ``path``, whole and flushed.
+
+    Whoever writes the same file at the same time waits; what a run that died left behind goes.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = part_of(path)
+    descriptor = _claim(part)
+    try:
+        yield part
+        flush(part)
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(descriptor)
+    flush(path.parent)
+
+
+def _claim(part: Path) -> int:
+    """Make the file anew and hold it alone, until the descriptor is closed or we die."""
+    while True:
+        descriptor = os.open(part, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        ours = os.fstat(descriptor)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(ours, part.lstat()):
+                if not ours.st_size:
+                    return descriptor
+                part.unlink()  # half a file of a run that died
+        os.close(descriptor)  # its writer has just finished: it is a file of another name now
+
+
+def flush(path: Path) -> None:
+    """Make a file's bytes, or a directory's entries, survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def settle(part: Path, path: Path) -> None:
+    """Flush a finished file and give it its name; never over what is there (FileExistsError)."""
+    flush(part)
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if os.path.lexists(path):
+            raise FileExistsError(f"{path} is there already") from None
+        part.rename(path)
+    else:
+        part.unlink()
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """A regular file to be read. Raises OSError for anything else: follows no link, waits for no fifo."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(0, "not a regular file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
+def file_digest(path: Path) -> str:
+    """The hexadecimal SHA-256 of a regular file's bytes. Raises OSError as :func:`open_plain`."""
+    digest = hashlib.sha256()
+    with open_plain(path) as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def copy_plain(source: Path, destination: Path) -> None:
+    """Copy the bytes of a regular file. Raises OSError as :func:`open_plain`."""
+    with open_plain(source) as plain, destination.open("wb") as copy:
+        shutil.copyfileobj(plain, copy, _CHUNK)
+
+
+def link_or_copy(source: Path, destination: Path) -> None:
+    """The same bytes at another place: a hard link where the file system can, so no second copy."""
+    destination.unlink(missing_ok=True)
+    try:
+        os.link(source, destination)
+    except OSError:  # another file system, or one without links
+        shutil.copyfile(source, destination)
+
+
+def set_aside(path: Path) -> Path:
+    """Rename what stands in the way: nothing raw is ever overwritten or deleted. Returns where it is now."""
+    name = os.fsdecode(os.fsencode(path.name)[:_ROOM])
+    for number in itertools.count(1):
+        aside = path.with_name(f"{name}.aside-{number}")
+        if not os.path.lexists(aside):
+            return path.rename(aside)
+    raise AssertionError  # itertools.count never ends
+
+
+def only(directory: Path, names: set[str]) -> None:
+    """Delete what the directory holds apart from ``names``: left by a run that died, or by older code."""
+    for path in directory.iterdir() if directory.is_dir() else ():
+        if path.name not in names:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def sweep_parts(directory: Path) -> None:
+    """Delete the half files that a run of ours which died left; call it where nobody else writes."""
+    for path in directory.iterdir() if directory.is_dir() else ():
+        if _PART.fullmatch(path.name):
+            path.unlink(missing_ok=True)

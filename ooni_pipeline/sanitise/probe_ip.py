@@ -1,0 +1,30 @@
+"""probe_ip: the volunteer's own address, which older probes sent; 127.0.0.1 says that it is withheld."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ooni_pipeline.sanitise.cuts import Cuts
+
+WITHHELD = "127.0.0.1"
+
+
+def withhold(entry: dict[str, Any], cuts: Cuts) -> None:
+    """Put 127.0.0.1 in the place of any other probe_ip."""
+    if entry.get("probe_ip") not in (None, WITHHELD):
+        entry["probe_ip"] = WITHHELD
+        cuts.count("probe_ip")
+
+
+def _other_than_withheld() -> bytes:
+    text = WITHHELD.encode() + b'"'
+    others = [
+        text[:place].replace(b".", rb"\.") + b"[^" + text[place : place + 1] + b"]"
+        for place in range(len(text))
+    ]
+    return b'"probe_ip":(?:[^"n]|"(?:' + b"|".join(others) + b"))"
+
+
+#: A regular expression for a probe_ip that is neither null nor the one that says withheld. (re2 knows no
+#: look-ahead, so it says: the same up to some place, and there another character.)
+TO_WITHHOLD = _other_than_withheld()

@@ -1,0 +1,52 @@
+"""Changing every string of an entry, wherever it stands, without recursion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+def change_strings(root: dict[str, Any] | list[Any], change: Callable[[str], str]) -> None:
+    """Put ``change(string)`` in the place of every string in ``root``, keys included.
+
+    Keys that become alike are told apart by a number behind them, so that no value is lost.
+    """
+    waiting: list[Any] = [root]
+    for container in waiting:
+        if isinstance(container, dict):
+            _change_keys(container, change)
+        for key, value in container.items() if isinstance(container, dict) else enumerate(container):
+            if isinstance(value, str):
+                container[key] = change(value)
+            elif isinstance(value, (dict, list)):
+                waiting.append(value)
+
+
+def strings_in(value: Any) -> list[str]:
+    """Every string in ``value``, which may be one itself; keys included."""
+    found: list[str] = []
+
+    def keep(text: str) -> str:
+        found.append(text)
+        return text
+
+    change_strings([value], keep)
+    return found
+
+
+def _change_keys(mapping: dict[str, Any], change: Callable[[str], str]) -> None:
+    names = {key: name for key in mapping if (name := change(key)) != key}
+    if not names:
+        return
+    parts = list(mapping.items())
+    taken = {key for key in mapping if key not in names}
+    numbers: dict[str, int] = {}
+    mapping.clear()
+    for key, value in parts:
+        if key in names:
+            name = key = names[key]
+            while key in taken:
+                numbers[name] = numbers.get(name, 1) + 1
+                key = f"{name} {numbers[name]}"
+            taken.add(key)
+        mapping[key] = value

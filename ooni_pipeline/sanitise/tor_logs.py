@@ -1,0 +1,82 @@
+"""Logs of tor and obfsproxy: no address and no fingerprint of anybody stays in them."""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import re
+from typing import Any
+
+from ooni_pipeline.sanitise.cuts import MARKER
+from ooni_pipeline.sanitise.strings import change_strings
+
+_V4 = r"(?<![0-9])(?<![0-9]\.)(?P<v4>[0-9]{1,3}(?:\.[0-9]{1,3}){3})(?:/[0-9]{1,2})?(?::[0-9]{1,5})?(?![0-9])"
+_ONLY_V4 = re.compile(_V4)
+_IN_LOGS = re.compile(
+    r"(?P<fingerprint>\$?(?<![0-9A-Fa-f])(?:[0-9A-Fa-f]{40}|[0-9A-F]{4}(?: [0-9A-F]{4}){9})(?![0-9A-Fa-f])"
+    r"(?:[~=]\w{1,19})?)"
+    rf"|{_V4}"
+    r"|\[?(?P<v6>(?:(?<![0-9A-Fa-f:])[0-9A-Fa-f]{1,4}|(?<![0-9A-Za-z:])):[0-9A-Fa-f:.]{1,41})"
+    r"(?:%\w{1,15})?(?:\](?::[0-9]{1,5})?)?"
+)
+
+
+def clean_log(value: Any) -> tuple[Any, int]:
+    """A log in whatever form without addresses and fingerprints, and how many there were.
+
+    A log that was no text (base64) becomes text, with U+FFFD for what is none: in base64 nothing could
+    be found. Other values than strings are looked through for strings.
+    """
+    if isinstance(value, dict) and value.get("format") == "base64" and isinstance(value.get("data"), str):
+        try:
+            value = base64.b64decode(value["data"]).decode("utf-8", "replace")
+        except ValueError:  # says that it is base64 and is not
+            return MARKER, 1
+    total = 0
+
+    def change(text: str) -> str:
+        nonlocal total
+        text, count = without_addresses(text)
+        total += count
+        return text
+
+    root = [value]
+    change_strings(root, change)
+    return root[0], total
+
+
+def without_addresses(log: str) -> tuple[str, int]:
+    """A log without any address or fingerprint, and how many there were.
+
+    What looks like an address and is none stays: a time of day, and a version of tor (all begin with 0,
+    as no address of a host does).
+    """
+    count = 0
+
+    def replace(match: re.Match[str]) -> str:
+        nonlocal count
+        kind = match.lastgroup
+        if kind == "v6" and not _is_v6(match["v6"]):
+            return _ONLY_V4.sub(replace, match[0])  # 443:192.0.2.1
+        if kind == "v4" and not _is_v4(match["v4"]):
+            return match[0]
+        count += 1
+        return MARKER + (":" if kind == "v6" and match[0].endswith(":") else "")
+
+    return _IN_LOGS.sub(replace, log), count
+
+
+def _is_v4(text: str) -> bool:
+    """Whether four numbers are an address, leading zeros or not."""
+    numbers = [int(number) for number in text.split(".")]
+    return max(numbers) <= 255 and numbers[0] > 0
+
+
+def _is_v6(text: str) -> bool:
+    """Whether an address stands there, with or without the punctuation of the sentence behind it."""
+    for candidate in {text, text.rstrip("."), text.rstrip(".:")}:
+        try:
+            return not ipaddress.IPv6Address(candidate).is_unspecified
+        except ValueError:
+            continue
+    return False

@@ -1,0 +1,1 @@
+"""Tests of where a bucket lies and how a stage proves it."""

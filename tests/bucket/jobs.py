@@ -1,0 +1,70 @@
+"""Work for pools: functions that a spawned process can import."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from ooni_pipeline.bucket.pool import run_all
+
+
+class TwoArgumentsError(Exception):
+    """An exception that cannot travel between processes: unpickling it fails."""
+
+    def __init__(self, one: str, two: str) -> None:
+        super().__init__(one + two)
+
+
+def square(number: int) -> int:
+    time.sleep(0.02 if number % 3 == 0 else 0)
+    return number * number
+
+
+def perhaps_die(number: int) -> int:
+    """Multiples of 7 are killed, multiples of 10 crash in C, the rest are squared."""
+    if number % 7 == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if number % 10 == 0:
+        ctypes.string_at(0)
+    return number * number
+
+
+def always_die(number: int) -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def fail(number: int) -> int:
+    if number == 3:
+        raise ZeroDivisionError("three")
+    return number
+
+
+def fail_without_pickle(number: int) -> int:
+    raise TwoArgumentsError("what a", " probe said")
+
+
+def write_pid_and_wait(directory: Path) -> None:
+    (directory / str(os.getpid())).touch()
+    time.sleep(600)
+
+
+def umask(_: int) -> int:
+    old = os.umask(0o077)
+    os.umask(old)
+    return old
+
+
+def main(directory: Iterable[str]) -> None:
+    """A parent of two workers that wait: for a test that kills it."""
+    for place in directory:
+        list(run_all([Path(place)] * 2, write_pid_and_wait, 2))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,1 @@
+"""Entries of every age become entries in the current format."""
