@@ -12,7 +12,7 @@ from ooni_pipeline.bucket.keys import id_key
 from ooni_pipeline.bucket.layout import Stage
 from ooni_pipeline.bucket.lock import one_writer
 from ooni_pipeline.errors import PipelineError
-from ooni_pipeline.transfer.fetch import adopt_bucket
+from ooni_pipeline.transfer.raw_bucket import adopt_bucket
 from tasks import config
 from tasks.backup import BackupReports, RemoveFetchedReports
 from tasks.base import utc_now

@@ -6,7 +6,7 @@ import luigi
 
 from ooni_pipeline.bucket.layout import Stage
 from ooni_pipeline.transfer.backup import backup_bucket
-from ooni_pipeline.transfer.fetch import remove_fetched
+from ooni_pipeline.transfer.remove import remove_fetched
 from tasks import config
 from tasks.base import BucketTask, Progress, utc_now
 from tasks.fetch import FetchReports

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import luigi
 
 from ooni_pipeline.bucket.keys import id_key
 from ooni_pipeline.bucket.layout import Stage
 from ooni_pipeline.errors import BucketError
-from ooni_pipeline.transfer.backup import restore_bucket
 from ooni_pipeline.transfer.fetch import fetch_bucket, make_plan
+from ooni_pipeline.transfer.restore import restore_bucket
 from tasks import config
 from tasks.base import BucketTask, Progress, utc_now
 from tasks.targets import ManifestTarget
@@ -37,7 +39,15 @@ class FetchReports(BucketTask):
                 f"to it. If its files lie below reports-raw/yaml: python -m tasks.adopt {date} {date}; "
                 f"if there was nothing that day: python -m tasks.adopt --empty {date} {date}"
             )
+        try:
+            self._fetch(now, progress)
+        except BucketError:  # what was fetched is neither here nor on its collector any more
+            if date == today or not restore_bucket(layout, date, config.store(), progress):
+                raise
+
+    def _fetch(self, now: dt.datetime, progress: Progress) -> None:
+        layout, date = self.layout, self.bucket_date
         collectors = config.collectors()
         key = id_key(layout.id_key())
-        plan = make_plan(layout, date, collectors, key, add=date == today)
+        plan = make_plan(layout, date, collectors, key, add=date == now.date())
         fetch_bucket(layout, plan, collectors, key, now, progress)

@@ -75,7 +75,7 @@ def test_luigi_cfg_lists_every_option_with_its_default() -> None:
     parser = shipped()
     for section in config.SECTIONS:
         name = section.__name__
-        options = dict(section.get_params())
+        options = dict(section.get_params())  # type: ignore[no-untyped-call]
         assert set(parser[name]) == set(options), f"[{name}]"
         for option, parameter in options.items():
             if parameter._default is not luigi.parameter._no_value:

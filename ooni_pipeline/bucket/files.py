@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import itertools
@@ -47,7 +48,8 @@ def _claim(part: Path) -> int:
     """Make the file anew and hold it alone, until the descriptor is closed or we die."""
     while True:
         descriptor = os.open(part, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with contextlib.suppress(OSError):  # a mounted disk may know no locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         ours = os.fstat(descriptor)
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(ours, part.lstat()):
@@ -62,6 +64,9 @@ def flush(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a mounted disk may not flush directories
+            raise
     finally:
         os.close(descriptor)
 

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 
 from ooni_pipeline.bucket.layout import Layout, Stage
+from ooni_pipeline.bucket.manifest import Manifest
+from ooni_pipeline.errors import BucketError
+from ooni_pipeline.report.entry import BadReport
+from ooni_pipeline.report.names import parse_report_name
+from ooni_pipeline.report.nettests import canonical_test_name
 
 #: The file stages that are made from each stage, itself included, the lowest first: a run that dies
 #: between two of them leaves a stage to be done whose upstream is done, which the next run does.
@@ -18,27 +24,62 @@ BELOW: dict[Stage, tuple[Stage, ...]] = {
     Stage.SANITISED: (Stage.PUBLISHED, Stage.SANITISED),
     Stage.PUBLISHED: (Stage.PUBLISHED,),
 }  # fmt: skip
-#: After the raw stage is forgotten these carry over what has not changed.
+#: The stages that can carry over what has not changed instead of doing it again.
 CARRYING = frozenset((Stage.RAW, Stage.NORMALISED, Stage.SANITISED))
+#: Whether a report, given by its name, is meant.
+Matching = Callable[[str], bool]
 
 
-def forget_bucket(layout: Layout, stage: Stage, bucket_date: dt.date) -> list[Stage]:
+def forget_bucket(
+    layout: Layout, stage: Stage, bucket_date: dt.date, matching: Matching | None = None
+) -> list[Stage]:
     """Put aside the proofs of a stage and of those below it. Returns the stages that had one.
 
     After the raw stage (which fetches what else the collectors have that day) the stages below carry
-    over every report that is still the same; after any other they do all of them again.
+    over every report that is still the same; after any other they do all of them again. With ``matching``
+    the stage does those reports again and carries over the others, and so do the stages below where its
+    result is another one. Raises BucketError for a stage that does not work report by report.
     """
+    if matching is not None and stage not in (Stage.NORMALISED, Stage.SANITISED):
+        raise BucketError(f"stage {stage.value} does not work report by report: forget it for all of them")
+    carrying = stage is Stage.RAW or matching is not None
     forgotten = []
     for below in BELOW[stage]:
-        path = layout.manifest(below, bucket_date)
+        path, aside = layout.manifest(below, bucket_date), layout.forgotten(below, bucket_date)
         if path.exists():
             forgotten.append(below)
-        if stage is not Stage.RAW or below not in CARRYING:
-            layout.forgotten(below, bucket_date).unlink(missing_ok=True)
+        if not carrying or below not in CARRYING:
+            aside.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+            continue
+        source = path if path.exists() else aside
+        if matching is not None and below is stage and source.exists():
+            manifest = Manifest.read(source)
+            manifest.reports = [record for record in manifest.reports if not matching(record.report)]
+            manifest.write(aside)
             path.unlink(missing_ok=True)
         elif path.exists():
-            path.replace(layout.forgotten(below, bucket_date))
+            path.replace(aside)
     return forgotten
+
+
+def reports_of(
+    *, test_name: str | None = None, country: str | None = None, asn: str | None = None
+) -> Matching:
+    """Matches the reports whose name says all that is given: nettest, country (``GR``), network (``AS1``)."""
+
+    def matches(report: str) -> bool:
+        try:
+            name = parse_report_name(f"{report}.json")
+        except BadReport:
+            return False
+        return (
+            (test_name is None or canonical_test_name(name.test_name) == canonical_test_name(test_name))
+            and (country is None or name.probe_cc == country.upper())
+            and (asn is None or name.probe_asn == f"AS{asn.upper().removeprefix('AS')}")
+        )
+
+    return matches
 
 
 def needs_loading_again(stage: Stage) -> bool:

@@ -100,7 +100,9 @@ def _entries(ledger: Ledger, found: Mapping[Stage, Manifest], loaded: Loaded | N
         ledger.expect("measurements published", count, sanitised)
     if Stage.REMOVED in found:
         fates = Counter(record.detail for record in found[Stage.REMOVED].reports)
-        ledger.lines.append(f"collectors {', '.join(f'{n} {fate}' for fate, n in sorted(fates.items())) or '-'}")
+        ledger.lines.append(
+            f"collectors {', '.join(f'{n} {fate}' for fate, n in sorted(fates.items())) or '-'}"
+        )
     if loaded is None:
         ledger.problems.append("the bucket is not loaded")
         return

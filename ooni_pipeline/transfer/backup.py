@@ -17,11 +17,8 @@ from ooni_pipeline.bucket.pool import Progress
 from ooni_pipeline.bucket.stage import checked_file, upstream_kept
 from ooni_pipeline.errors import BucketError, TransferError
 from ooni_pipeline.report.writer import part_of
-from ooni_pipeline.transfer.restore import restore_bucket
 from ooni_pipeline.transfer.stored import key_of, refuse_another_key, stored_manifest
 from ooni_pipeline.transfer.stores import Store
-
-__all__ = ["backup_bucket", "restore_bucket"]
 
 
 def backup_bucket(

@@ -16,15 +16,11 @@ from ooni_pipeline.report.writer import part_of
 from ooni_pipeline.transfer.collectors import Collector
 from ooni_pipeline.transfer.plan import Plan, Planned, extend_plan, names_of, report_of
 from ooni_pipeline.transfer.raw_bucket import (
-    adopt_bucket,
     adopted_files,
     content_digest,
     earlier_records,
     prove_bucket,
 )
-from ooni_pipeline.transfer.remove import remove_fetched
-
-__all__ = ["adopt_bucket", "fetch_bucket", "make_plan", "remove_fetched"]
 
 
 def make_plan(

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
+import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -73,6 +76,26 @@ def test_two_writers_of_one_file_take_turns(tmp_path: Path, start: Start) -> Non
             assert path.read_text() in texts
     assert [writer.exitcode for writer in writers] == [0, 0, 0]
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_disk_that_knows_no_locks_and_flushes_no_directories(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync = os.fsync
+
+    def no_locks(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    def files_only(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        fsync(descriptor)
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    monkeypatch.setattr(os, "fsync", files_only)
+    with whole_file(tmp_path / "file") as part:
+        part.write_text("whole")
+    assert (tmp_path / "file").read_text() == "whole"
 
 
 def test_settle_never_overwrites(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

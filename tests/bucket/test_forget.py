@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
-from ooni_pipeline.bucket.forget import forget_bucket, needs_loading_again
+from ooni_pipeline.bucket.forget import forget_bucket, needs_loading_again, reports_of
 from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.bucket.manifest import Manifest
-from tests.bucket.work import DATE
+from ooni_pipeline.bucket.stage import process_bucket
+from ooni_pipeline.errors import BucketError
+from ooni_pipeline.report.work import Job, Outcome
+from tests.bucket.work import DATE, NOW, raw_bucket, upper
 
 GONE = {
     Stage.RAW: ["raw", "backup", "removed", "normalised", "sanitised", "published"],
@@ -59,3 +64,57 @@ def test_only_stages_above_the_load_ask_for_another() -> None:
         "normalised",
         "sanitised",
     ]
+
+
+def through(layout: Layout, stage: Stage, above: Stage) -> list[str]:
+    """Run a stage; which reports it did."""
+    done: list[str] = []
+
+    def work(job: Job) -> Outcome:
+        done.append(job.report)
+        return upper(job)
+
+    process_bucket(layout, stage, above, DATE, work, version="1", now=NOW, pool=ThreadPoolExecutor)
+    return sorted(done)
+
+
+def test_matching_reports_are_done_again_and_the_others_carried_over(layout: Layout) -> None:
+    reports = [
+        f"20160731T000000-http_host-id-{asn}-{cc}-probe-0.2.0" for asn, cc in (("AS1", "GR"), ("AS2", "IT"))
+    ]
+    raw_bucket(layout, {f"{report}": "x\n" for report in reports})
+    raw = Manifest.read(layout.manifest(Stage.RAW, DATE))
+    for record in raw.reports:
+        record.report = str(record.name)
+    raw.write(layout.manifest(Stage.RAW, DATE))
+    assert through(layout, Stage.NORMALISED, Stage.RAW) == reports
+    assert through(layout, Stage.SANITISED, Stage.NORMALISED) == reports
+    matching = reports_of(country="it")
+    for _ in range(2):
+        forget_bucket(layout, Stage.NORMALISED, DATE, matching)
+    assert proven(layout) == ["raw"]
+    assert through(layout, Stage.NORMALISED, Stage.RAW) == reports[1:]
+    assert through(layout, Stage.SANITISED, Stage.NORMALISED) == []  # they came out as they were
+    assert forget_bucket(layout, Stage.SANITISED, DATE, matching) == [Stage.SANITISED]
+    assert through(layout, Stage.SANITISED, Stage.NORMALISED) == reports[1:]
+    forget_bucket(layout, Stage.NORMALISED, DATE, matching)
+    forget_bucket(layout, Stage.NORMALISED, DATE, reports_of(asn="1"))
+    assert through(layout, Stage.NORMALISED, Stage.RAW) == reports
+
+
+@pytest.mark.parametrize("stage", [Stage.RAW, Stage.BACKUP, Stage.REMOVED, Stage.PUBLISHED])
+def test_other_stages_are_forgotten_for_all_reports(done: Layout, stage: Stage) -> None:
+    with pytest.raises(BucketError, match=f"stage {stage.value} does not work report by report"):
+        forget_bucket(done, stage, DATE, reports_of(country="GR"))
+    assert len(proven(done)) == len(Stage)
+
+
+def test_a_filter_needs_all_that_it_says() -> None:
+    report = "20160731T000000-HTTP_Host-id-AS1-GR-probe-0.2.0"
+    assert reports_of()(report)
+    assert reports_of(test_name="http_host", country="gr", asn="AS1")(report)
+    assert reports_of(asn="as1")(report)
+    for filter_ in ({"test_name": "tcp_connect"}, {"country": "IT"}, {"asn": "11"}):
+        assert not reports_of(**filter_)(report)
+        assert not reports_of(**{"country": "GR", "asn": "1", **filter_})(report)
+    assert not reports_of()("unnamed_0123")

@@ -126,6 +126,49 @@ def test_forget_normalise_gives_identical_rows(pipeline: Pipeline) -> None:
     pipeline.verb("ledger", pipeline.today)
 
 
+def test_forget_with_a_filter_does_those_reports_again(pipeline: Pipeline) -> None:
+    pipeline.receive("-GR-", "-IR-")
+    pipeline.nightly()
+    rows = pipeline.rows_digest()
+    bucket = pipeline.layout.bucket(Stage.NORMALISED, pipeline.today)
+    before = {path.name: path.stat().st_mtime_ns for path in bucket.iterdir()}
+    pipeline.verb("forget", "normalise", pipeline.today, pipeline.today, "--country", "gr")
+    pipeline.nightly()
+    again = {path.name for path in bucket.iterdir() if path.stat().st_mtime_ns != before[path.name]}
+    assert again
+    assert all("-GR-" in name for name in again)
+    assert pipeline.rows_digest() == rows
+    pipeline.verb("ledger", pipeline.today)
+    assert "as a whole" in pipeline.verb(
+        "forget", "publish", pipeline.today, pipeline.today, "--country", "GR", expect=2
+    )
+
+
+def test_raw_files_that_are_gone_come_back_from_the_backup(pipeline: Pipeline) -> None:
+    pipeline.receive("-GR-")
+    yesterday = pipeline.today - dt.timedelta(days=1)
+    pipeline.nightly()
+    rows = pipeline.query("SELECT id FROM metrics ORDER BY 1")
+    _make_it_yesterday(pipeline, yesterday)
+    for path in pipeline.layout.bucket(Stage.RAW, yesterday).iterdir():
+        path.unlink()
+    pipeline.verb("forget", "fetch", yesterday, yesterday)
+    pipeline.nightly(yesterday)
+    assert pipeline.query("SELECT id FROM metrics ORDER BY 1") == rows
+
+
+def _make_it_yesterday(pipeline: Pipeline, yesterday: dt.date) -> None:
+    """Give today's bucket another date everywhere, as if the night had been one day ago."""
+    today = str(pipeline.today)
+    for root in (pipeline.layout.private, pipeline.root / "backup"):
+        for path in sorted(root.rglob(f"{today}*"), reverse=True):
+            if path.is_file():
+                path.write_text(path.read_text().replace(today, str(yesterday)))
+            path.rename(path.with_name(path.name.replace(today, str(yesterday))))
+    (pipeline.layout.private / "manifests" / "reports.sqlite").unlink()
+    pipeline.query("DELETE FROM loads; DELETE FROM metrics; COMMIT; SELECT 1")
+
+
 def _bytes_below(directory: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()

@@ -10,7 +10,7 @@ from ooni_pipeline.bucket.layout import Stage
 from ooni_pipeline.bucket.manifest import Manifest
 from ooni_pipeline.errors import BucketError, TransferError
 from ooni_pipeline.transfer.backup import backup_bucket
-from ooni_pipeline.transfer.fetch import remove_fetched
+from ooni_pipeline.transfer.remove import remove_fetched
 from tests.transfer.conftest import DATE, NOW, Machine, Pipeline, Start, die, report_name, written
 
 

@@ -13,7 +13,8 @@ from ooni_pipeline.bucket.keys import id_key
 from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.bucket.manifest import Manifest
 from ooni_pipeline.errors import BucketError, TransferError
-from ooni_pipeline.transfer.backup import backup_bucket, restore_bucket
+from ooni_pipeline.transfer.backup import backup_bucket
+from ooni_pipeline.transfer.restore import restore_bucket
 from ooni_pipeline.transfer.stores import DirectoryStore
 from tests.transfer.conftest import DATE, NOW, Pipeline, Start, die, written
 
