@@ -1,9 +1,10 @@
 """Rewrite what the golden cases give, for review: ``python -m tests.write_golden_reports``.
 
-Each folder of ``tests/fixtures/reports`` is a case: ``raw/<one report>``, ``normalised.json``, ``sanitised.json`` (as the stages write
-them, with the key and the bucket date below) and ``provenance.txt``. A person reviews the difference,
-line by line, before it is committed: these files say what is right, not what the code does. For a new
-case make the folder with its raw report and its provenance and run this.
+Each folder of ``tests/fixtures/reports`` is a case: ``raw/<one report>``, ``normalised.json``,
+``sanitised.json`` (as the stages write them, with the key and the bucket date below) and
+``provenance.txt``. A person reviews the difference, line by line, before it is committed: these files say
+what is right, not what the code does. For a new case make the folder with its raw report and its
+provenance, and run this.
 """
 
 from __future__ import annotations

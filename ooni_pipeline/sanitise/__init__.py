@@ -43,8 +43,8 @@ class Sanitiser:
         self._known = Secrets(table.addresses, table.fingerprints)
         names = b"|".join(name.encode() for name in NETTESTS)
         steps = [lines for lines, _ in EVERY_ENTRY]
-        self.wants = pattern([*self._known.alternatives(), *steps, b'"test_name":"(?:' + names + b')"'])
-        """Where in a chunk of lines stands the next thing that needs a look, or -1: most lines have none."""
+        self.wants = pattern([*self._known.alternatives, *steps, b'"test_name":"(?:' + names + b')"'])
+        """Where in a chunk of lines the next thing stands that needs a look, or None, as for most lines."""
 
     def sanitise_line(self, line: bytes, counts: Counter[str]) -> bytes | None:
         """The publishable form of one serialised entry; None when it cannot be made and must be held.
@@ -57,16 +57,23 @@ class Sanitiser:
             step(entry, cuts)
         if special := NETTESTS.get(str(entry.get("test_name"))):
             special(entry, cuts)
-        text = dump_entry(entry)
-        own = cuts.hidden()
-        for rule, secrets in (("known_bridge", self._known), ("unknown_bridge", own)):
-            if secrets and secrets.stand_in(text):
+        searches = {"known_bridge": self._known}
+        if own := cuts.hidden():
+            searches["unknown_bridge"] = own
+        text, was_cut = _written(entry, cuts), False
+        for rule, secrets in searches.items():
+            if secrets.stand_in(text):
                 cuts.count(rule, cut_everywhere(entry, secrets))
-                text = dump_entry(entry)
-        if by_rule := +cuts.by_rule:
-            entry["sanitised"] = dict(sorted(by_rule.items()))
-            text = dump_entry(entry)
-        if any(secrets.stand_in(text) for secrets in (self._known, own) if secrets):
+                text, was_cut = _written(entry, cuts), True
+        # The last search. Where nothing was cut, this very text has just been searched.
+        if was_cut and any(secrets.stand_in(text) for secrets in searches.values()):
             return None
-        counts.update(by_rule)
+        counts.update(+cuts.by_rule)
         return text
+
+
+def _written(entry: dict[str, Any], cuts: Cuts) -> bytes:
+    """The entry as a line, with the count of its cuts, if there are any."""
+    if by_rule := +cuts.by_rule:
+        entry["sanitised"] = dict(sorted(by_rule.items()))
+    return dump_entry(entry)

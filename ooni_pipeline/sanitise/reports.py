@@ -34,15 +34,15 @@ def sanitise_report(job: Job, *, table: Path, digest: str) -> Outcome:
             done = 0
             while True:
                 place = sanitiser.wants(chunk, done)
-                start = chunk.rfind(b"\n", 0, place) + 1 if place >= 0 else len(chunk)
+                start = chunk.rfind(b"\n", 0, place[0]) + 1 if place else len(chunk)
                 untouched = chunk[done:start]
                 count = untouched.count(b"\n")
                 lines.write_lines(untouched, count)
                 tally.taken += count
                 tally.out += count
-                if place < 0:
+                if place is None:
                     break
-                done = chunk.index(b"\n", place) + 1
+                done = chunk.index(b"\n", place[0]) + 1
                 line = chunk[start : done - 1]
                 tally.taken += 1
                 clean, detail = None, ""

@@ -29,7 +29,7 @@ def clean_log(value: Any) -> tuple[Any, int]:
     """
     if isinstance(value, dict) and value.get("format") == "base64" and isinstance(value.get("data"), str):
         try:
-            value = base64.b64decode(value["data"]).decode("utf-8", "replace")
+            value = base64.b64decode(value["data"], validate=True).decode("utf-8", "replace")
         except ValueError:  # says that it is base64 and is not
             return MARKER, 1
     total = 0
@@ -55,13 +55,16 @@ def without_addresses(log: str) -> tuple[str, int]:
 
     def replace(match: re.Match[str]) -> str:
         nonlocal count
-        kind = match.lastgroup
-        if kind == "v6" and not _is_v6(match["v6"]):
-            return _ONLY_V4.sub(replace, match[0])  # 443:192.0.2.1
+        kind, behind = match.lastgroup, ""
         if kind == "v4" and not _is_v4(match["v4"]):
             return match[0]
+        if kind == "v6":
+            length = _length_of_v6(match["v6"])
+            if not length:
+                return _ONLY_V4.sub(replace, match[0])  # 443:192.0.2.1
+            behind = match["v6"][length:]
         count += 1
-        return MARKER + (":" if kind == "v6" and match[0].endswith(":") else "")
+        return MARKER + behind
 
     return _IN_LOGS.sub(replace, log), count
 
@@ -72,11 +75,11 @@ def _is_v4(text: str) -> bool:
     return max(numbers) <= 255 and numbers[0] > 0
 
 
-def _is_v6(text: str) -> bool:
-    """Whether an address stands there, with or without the punctuation of the sentence behind it."""
-    for candidate in {text, text.rstrip("."), text.rstrip(".:")}:
+def _length_of_v6(text: str) -> int:
+    """How much of a text is an address, the rest being punctuation of the sentence; 0 when it is none."""
+    for candidate in (text, text.rstrip("."), text.rstrip(".:")):
         try:
-            return not ipaddress.IPv6Address(candidate).is_unspecified
+            return 0 if ipaddress.IPv6Address(candidate).is_unspecified else len(candidate)
         except ValueError:
             continue
-    return False
+    return 0

@@ -34,7 +34,7 @@ JSON_NAME = "20160801T000000-web_connectivity-20160801T000000Z_AS1_x-AS1-IT-prob
 #: Most pages of the old test lists are in English; the others here are in French, Russian and Persian.
 ALPHABETS = ("aeiounstrlmdhc",) * 5 + ("aeiounstrlmdéà", "аеиоунстрлмд", "اننستمدر")
 _TAGS = ("div", "p", "a href='/index.html'", 'span class="menu"', "li", "td", "script", "h2")
-_PROBE = {
+_PROBE: dict[str, Any] = {
     "input_hashes": [],
     "options": ["-f", "urls.txt"],
     "probe_asn": "AS1",

@@ -14,6 +14,10 @@ import time
 from pathlib import Path
 
 import ujson
+
+from ooni_pipeline.report.work import Job
+from ooni_pipeline.sanitise.bridges import load_bridge_table
+from ooni_pipeline.sanitise.reports import sanitise_report
 from tests.benchmarks.normalise import (
     JSON_NAME,
     REPEATS,
@@ -31,10 +35,6 @@ from tests.benchmarks.normalise import (
     web_connectivity,
     yaml_report,
 )
-
-from ooni_pipeline.report.work import Job
-from ooni_pipeline.sanitise.bridges import load_bridge_table
-from ooni_pipeline.sanitise.reports import sanitise_report
 
 BRIDGES = 2_000
 

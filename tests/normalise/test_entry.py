@@ -1,4 +1,4 @@
-"""The shape of a normalised entry, and what it keeps of a client's; nothing that a client writes breaks it."""
+"""The shape of a normalised entry, and what it keeps of a client's; nothing a client writes breaks it."""
 
 from __future__ import annotations
 

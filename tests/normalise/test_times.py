@@ -146,7 +146,7 @@ def test_a_time_that_cannot_be_true_is_better_than_none_and_says_so() -> None:
     nameless = context({"start_time": 0.0}, named_time=None)
     result = normalise_entry(RawEntry({"input": "a", "test_start_time": 4080000000.0}, b"x", 0), nameless)
     assert result["test_start_time"] == "1970-01-01 00:00:00"
-    assert result["measurement_start_time"] == "2099-04-16 13:20:00"
+    assert result["measurement_start_time"] == "2099-04-16 05:20:00"
     assert result["time_source"] == {
         "test_start_time": "header.start_time, implausible",
         "measurement_start_time": "entry.test_start_time, implausible",
