@@ -23,9 +23,9 @@ class ReportRecord:
 
     ``report`` is the report's name in the seed's form without extension: unique in the bucket, the same
     in every stage. ``name`` is the file in the stage's directory (None: the stage made no file), ``size``
-    its bytes, ``digest`` the hexadecimal SHA-256 of its bytes. ``source`` is the digest of what it was
-    made from. A raw record adds where the file came from and ``content``, the digest of its uncompressed
-    bytes, by which the same report is known again.
+    its bytes, ``digest`` the hexadecimal SHA-256 of its bytes (normalised files: see normalise.duplicates).
+    ``source`` is the digest of what it was made from. A raw record adds where the file came from and
+    ``content``, the digest of its uncompressed bytes, by which the same report is known again.
     """
 
     report: str

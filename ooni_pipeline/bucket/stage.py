@@ -9,7 +9,7 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ooni_pipeline.bucket.files import flush, link_or_copy, only
+from ooni_pipeline.bucket.files import flush_file_system, link_or_copy, only
 from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.bucket.manifest import Manifest, ReportRecord, read_proof, timestamp
 from ooni_pipeline.bucket.pool import PoolFactory, Progress, process_pool, run_all
@@ -70,7 +70,7 @@ def process_bucket(
         records = [_record(job, outcome, upstream[job.report].digest) for job, outcome in outcomes]
         _keep_rejected(layout.rejected(stage, bucket_date), outcomes)
         only(directory, {record.name for record in records if record.name})
-        flush(directory)
+        flush_file_system(directory)
     manifest = Manifest(stage.value, bucket_date, timestamp(now), version, dict(facts or {}), records)
     manifest.write(layout.manifest(stage, bucket_date))
     layout.forgotten(stage, bucket_date).unlink(missing_ok=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import zlib
+
 from ooni_pipeline.report.work import Job, Outcome
 from ooni_pipeline.report.writer import LinesWriter
 
@@ -9,6 +12,24 @@ _BEFORE_ID = len(b'{"id":"')  # the id is the first key of a normalised entry
 _ID_TEXT, _ID_BYTES = 36, 16
 #: About as many ids are looked at in one go: 50 MB of memory.
 _AT_ONCE = 500_000
+
+
+class IdsAndCrc:
+    """The digest of a file of normalised entries: SHA-256 over their ids and the CRC-32 of its bytes.
+
+    An id is a keyed digest of what was submitted, so together they name what the file was made from; the
+    CRC notices damage. A SHA-256 of all bytes would cost as much as that of the raw entries does already.
+    """
+
+    def __init__(self) -> None:
+        self.ids = bytearray()
+        self._crc = 0
+
+    def update(self, data: bytes, /) -> None:
+        self._crc = zlib.crc32(data, self._crc)
+
+    def hexdigest(self) -> str:
+        return hashlib.sha256(self.ids + self._crc.to_bytes(4, "big")).hexdigest()
 
 
 def drop_duplicates(outcomes: list[tuple[Job, Outcome]]) -> None:
@@ -24,9 +45,11 @@ def drop_duplicates(outcomes: list[tuple[Job, Outcome]]) -> None:
             job.destination.unlink()
             outcome.size, outcome.digest = 0, ""
         else:
-            with job.destination.open("rb") as old, LinesWriter(job.destination) as new:
-                for line, is_repeated in zip(old, flags, strict=True):
+            ids, checksum = ids_of(job, outcome), IdsAndCrc()
+            with job.destination.open("rb") as old, LinesWriter(job.destination, checksum) as new:
+                for place, (line, is_repeated) in enumerate(zip(old, flags, strict=True)):
                     if not is_repeated:
+                        checksum.ids += ids[place * _ID_BYTES : (place + 1) * _ID_BYTES]
                         new.write_lines(line, 1)
             outcome.size, outcome.digest = new.size, new.digest
         outcome.counts.out -= count

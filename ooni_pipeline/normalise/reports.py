@@ -6,6 +6,7 @@ import datetime as dt
 
 from ooni_pipeline.errors import RejectReason
 from ooni_pipeline.normalise import normalise_entry
+from ooni_pipeline.normalise.duplicates import IdsAndCrc
 from ooni_pipeline.normalise.source import ReportContext
 from ooni_pipeline.normalise.values import textual
 from ooni_pipeline.report.entry import BadEntry, BadReport, ReportHeader
@@ -25,12 +26,12 @@ def normalise_report(job: Job, *, key: bytes) -> Outcome:
 
     ``key`` is the secret that ids are made with. A bad entry costs that entry, a bad header the report.
     """
-    tally, ids = Tally(), bytearray()
+    tally, checksum = Tally(), IdsAndCrc()
     try:
         with (
             open_report(job.source) as report,
             RejectedWriter(job.rejected, job.report, job.source.name) as rejected,
-            LinesWriter(job.destination) as lines,
+            LinesWriter(job.destination, checksum) as lines,
         ):
             date, header = dt.date.fromisoformat(job.bucket_date), _checked_header(report.header)
             context = ReportContext(job.report, date, key, header, _named_time(job.report))
@@ -53,7 +54,7 @@ def normalise_report(job: Job, *, key: bytes) -> Outcome:
                 tally.out += 1
                 tally.notes["nonfinite"] += item.nonfinite
                 tally.notes["duplicate_keys"] += item.duplicate_keys
-                ids += bytes.fromhex(entry["id"].replace("-", ""))
+                checksum.ids += bytes.fromhex(entry["id"].replace("-", ""))
                 lines.write(line)
     except BadReport as bad:
         return Outcome(Tally(), rejected=bad.reason.value, detail=bad.detail)
@@ -61,7 +62,7 @@ def normalise_report(job: Job, *, key: bytes) -> Outcome:
         job.destination.unlink()
         return Outcome(tally)
     tally.notes = +tally.notes  # without what did not happen
-    return Outcome(tally, lines.size, lines.digest, ids=bytes(ids))
+    return Outcome(tally, lines.size, lines.digest, ids=bytes(checksum.ids))
 
 
 def _checked_header(header: ReportHeader) -> ReportHeader:

@@ -27,7 +27,7 @@ class Job:
 class Outcome:
     """What the work made of one report.
 
-    ``size`` and ``digest`` (hexadecimal SHA-256) are those of the file written; an empty digest means no
+    ``size`` and ``digest`` (hexadecimal) are those of the file written; an empty digest means no
     file, because no entry was left. ``rejected`` is a reason when the report as a whole could not be
     taken. ``ids`` are the 16-byte ids of the entries written, in order, where the stage looks for
     duplicates.

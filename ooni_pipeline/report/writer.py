@@ -7,7 +7,7 @@ import hashlib
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Protocol
 
 from ooni_pipeline.errors import RejectReason
 from ooni_pipeline.report.entry import MAX_REJECTED_BYTES, BadEntry
@@ -23,17 +23,26 @@ def part_of(path: Path) -> Path:
     return path.with_name(f".{mark}.part")
 
 
-class LinesWriter:
-    """Writes one entry a line into ``path``, which appears when the block ends well, whole and flushed.
+class Checksum(Protocol):
+    """What :mod:`hashlib` makes, or something that is used like it."""
 
-    Afterwards ``size`` (bytes), ``digest`` (hexadecimal SHA-256) and ``lines`` describe it.
+    def update(self, data: bytes, /) -> None: ...
+
+    def hexdigest(self) -> str: ...
+
+
+class LinesWriter:
+    """Writes one entry a line into ``path``, which appears, whole, when the block ends well.
+
+    Afterwards ``size`` (bytes), ``digest`` (hexadecimal SHA-256, or what ``checksum`` gives) and ``lines``
+    describe it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, checksum: Checksum | None = None) -> None:
         self.path = path
         self.size = 0
         self.lines = 0
-        self._hash = hashlib.sha256()
+        self._hash: Checksum = checksum or hashlib.sha256()
         self._part = part_of(path)
         self._file: IO[bytes]
 
@@ -110,12 +119,12 @@ class RejectedWriter:
 
 
 def _finish(file: IO[bytes], part: Path, path: Path | None) -> None:
-    """Close a file that was written as ``part``: flushed and at ``path``, or gone where that is None."""
+    """Close a file that was written as ``part``: whole and at ``path``, or gone where that is None.
+
+    It is not on the disk yet: a stage flushes all its files at once before it writes its proof.
+    """
     try:
-        with file:
-            if path is not None:
-                file.flush()
-                os.fsync(file.fileno())
+        file.close()
         if path is not None:
             part.replace(path)
     finally:

@@ -73,10 +73,10 @@ def test_a_killed_writer_leaves_nothing_visible_and_nothing_in_the_way(tmp_path:
 
 
 def test_a_disk_that_is_full_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(descriptor: int) -> None:
+    def full(part: Path, path: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(OSError, match="No space left"), LinesWriter(tmp_path / "a.json") as lines:
         lines.write(b"one")
     with pytest.raises(OSError, match="No space left"), RejectedWriter(tmp_path, "a", "a.yaml") as bad:
