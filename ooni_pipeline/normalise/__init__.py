@@ -11,28 +11,52 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ooni_pipeline.normalise import base, claims, http, identity, nesting, times, values
+from ooni_pipeline.normalise import base, claims, dns, http, identity, nesting, scapy, times, tls, values
 from ooni_pipeline.normalise.source import ReportContext, Source
 from ooni_pipeline.report.entry import RawEntry
 
 #: Changes when the same raw report would give another normalised one; then buckets can be redone.
-VERSION = "2"
+VERSION = "3"
 
 Entry = dict[str, Any]
 Step = Callable[[Entry, Source], None]
 
-#: What is particular to a family: canonical test_name -> step over an entry that is otherwise done.
-#: (tcp_connect has nothing particular: ``test_keys.connection`` was the same in every version.)
-FAMILIES: dict[str, Step] = {
-    "http_requests": http.normalise,
-    "web_connectivity": http.normalise,
+#: What is particular to a family: canonical test_name -> what is done to an entry that is otherwise done.
+#: Nettests that are not here (tcp_connect, bridge_reachability, http_invalid_request_line, the
+#: circumvention tools with their logs, …) need nothing but the steps that all have.
+FAMILIES: dict[str, tuple[Step, ...]] = {
+    "captive_portal": (http.normalise, dns.normalise),
+    "chinatrigger": (scapy.normalise,),
+    "dns_consistency": (dns.normalise,),
+    "dns_injection": (dns.normalise,),
+    "dns_spoof": (scapy.normalise,),
+    "dom_class_collector": (http.normalise,),
+    "domclass_collector": (http.normalise,),
+    "http_header_field_manipulation": (http.normalise,),
+    "http_host": (http.normalise,),
+    "http_keyword_filtering": (http.normalise,),
+    "http_requests": (http.normalise,),
+    "http_uk_mobile_network_redirect_test": (http.normalise,),
+    "http_uk_mobile_networks": (http.normalise,),
+    "http_url_list": (http.normalise,),
+    "keyword_filtering": (scapy.normalise,),
+    "keyword_filtering_detection_based_on_rst_packets": (scapy.normalise,),
+    "meek_fronted_requests_test": (http.normalise,),
+    "multi_protocol_traceroute": (scapy.normalise,),
+    "parasitic_traceroute": (scapy.normalise,),
+    "psiphon": (http.normalise,),
+    "psiphon_test": (http.normalise,),
+    "squid": (http.normalise,),
+    "squid_test": (http.normalise,),
+    "tls_handshake": (tls.normalise,),
+    "tor_http_requests_test": (http.normalise,),
+    "web_connectivity": (http.normalise,),
 }
 
 
 def normalise_family(entry: Entry, source: Source) -> None:
     """What is particular to the family of the entry's nettest; nothing for one that has no line above."""
-    step = FAMILIES.get(entry["test_name"])
-    if step:
+    for step in FAMILIES.get(entry["test_name"], ()):
         step(entry, source)
 
 

@@ -7,6 +7,7 @@ failure}``. ``headers`` maps a name to its first value; ``headers_list`` keeps e
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from ooni_pipeline.normalise.source import Source
@@ -22,10 +23,25 @@ def normalise(entry: dict[str, Any], source: Source) -> None:
     sessions = test_keys.get("requests")
     if not isinstance(sessions, list):
         sessions = [] if sessions is None else [sessions]
+    sessions = _paired(test_keys, sessions)
     if test_keys.get("request") and test_keys.get("response"):  # tor_http_requests had one of each
         one = {"request": test_keys.pop("request"), "response": test_keys.pop("response")}
         sessions = [*sessions, one]
     test_keys["requests"] = experiment_first([_session(session) for session in sessions])
+
+
+def _paired(test_keys: dict[str, Any], sessions: list[Any]) -> list[Any]:
+    """The oldest probes wrote ``requests`` and ``responses``, as many of either: bring them together."""
+    responses = test_keys.get("responses")
+    if not isinstance(responses, list) or any(
+        not isinstance(session, dict) or "request" in session or "response" in session for session in sessions
+    ):
+        return sessions
+    del test_keys["responses"]
+    return [
+        {"request": request, "response": response}
+        for request, response in itertools.zip_longest(sessions, responses)
+    ]
 
 
 def input_among(options: Any) -> str | None:
