@@ -60,3 +60,4 @@ class RejectReason(str, Enum):
     UNSAFE_TAG = "unsafe_tag"
     CANNOT_BE_NORMALISED = "cannot_be_normalised"
     STILL_LEAKS = "still_leaks"
+    REFUSED_BY_DATABASE = "refused_by_database"

@@ -47,8 +47,8 @@ def main() -> int:
         prog="python -m tasks.forget",
         description="Forget that a stage, and every stage made from it, is done with these buckets; the next "
         "run does them again, with a filter only the matching reports, carrying over the others. Nothing is "
-        "deleted that readers see: rows and published files stay until they are replaced. Forgetting fetch on "
-        "the bucket's own day takes what came since.",
+        "deleted that readers see: rows and published files stay until they are replaced. Forgetting fetch "
+        "on the bucket's own day takes what came since.",
         epilog="Example: python -m tasks.forget normalise 2016-08-01 2016-08-07; then luigi --module "
         "tasks.refresh RangeDaily --of RefreshViews --start 2016-08-01 --stop 2016-08-08",
     )

@@ -29,7 +29,9 @@ def main() -> int:
     loads: dict[object, Loaded] = {}
     try:
         for bucket_date, counts in markers.counts(config.database_url(), arguments.first, last).items():
-            loads[bucket_date] = Loaded(counts.reports, counts.measurements, counts.rows, counts.in_views)
+            loads[bucket_date] = Loaded(
+                counts.reports, counts.measurements, counts.rows, counts.in_views, counts.refused
+            )
     except DatabaseError as error:
         print(f"warning: {error}", file=sys.stderr)
     wrong = 0

@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import luigi
 
+from ooni_pipeline.bucket.files import only
 from ooni_pipeline.bucket.layout import Stage
 from ooni_pipeline.bucket.manifest import Manifest
 from ooni_pipeline.bucket.stage import checked_file
 from ooni_pipeline.database.markers import loaded_buckets
 from ooni_pipeline.database.metrics import load_bucket
+from ooni_pipeline.errors import RejectReason
 from ooni_pipeline.fingerprints import load_fingerprints
+from ooni_pipeline.report.writer import RejectedWriter
 from tasks import config
 from tasks.base import BucketTask, Progress
 from tasks.sanitise import SanitiseReports
 from tasks.targets import LoadTarget, among
+
+
+@contextlib.contextmanager
+def rejected_rows(directory: Path) -> Iterator[Callable[[Path, int, bytes, str], None]]:
+    """Keeps the entries that PostgreSQL refuses below ``directory``; what a former load kept goes."""
+    only(directory, set())
+    with contextlib.ExitStack() as files:
+        writers: dict[Path, RejectedWriter] = {}
+
+        def reject(report: Path, offset: int, line: bytes, why: str) -> None:
+            if report not in writers:
+                files.close()  # they come report by report: one open file at a time
+                writers.clear()
+                writers[report] = files.enter_context(RejectedWriter(directory, report.stem, report.name))
+            writers[report].keep_bytes(RejectReason.REFUSED_BY_DATABASE, offset, line, why)
+
+        yield reject
 
 
 class LoadMeasurements(BucketTask):
@@ -33,7 +55,8 @@ class LoadMeasurements(BucketTask):
         directory = self.layout.bucket(Stage.SANITISED, self.bucket_date)
         reports = [checked_file(directory, record) for record in sanitised.usable().values()]
         url = config.database_url(start=True)
-        load_bucket(url, self.bucket_date, reports, load_fingerprints(), progress)
+        with rejected_rows(self.layout.rejected_rows(self.bucket_date)) as reject:
+            load_bucket(url, self.bucket_date, reports, load_fingerprints(), progress, reject)
 
     @classmethod
     def bulk_complete(cls, parameter_tuples: Iterable[Any]) -> list[Any]:

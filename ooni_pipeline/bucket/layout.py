@@ -58,6 +58,10 @@ class Layout:
     def rejected(self, stage: Stage, bucket_date: dt.date) -> Path:
         return self.private / "rejected" / stage.value / bucket_date.isoformat()
 
+    def rejected_rows(self, bucket_date: dt.date) -> Path:
+        """What PostgreSQL would not take, with its SQLSTATE."""
+        return self.private / "rejected" / "load" / bucket_date.isoformat()
+
     def held(self, bucket_date: dt.date) -> Path:
         return self.private / "held" / bucket_date.isoformat()
 

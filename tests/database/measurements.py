@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,3 +81,12 @@ def digest(url: str, bucket_date: dt.date = BUCKET) -> str:
     """A digest over every column of every row of a bucket."""
     sql = "SELECT md5(string_agg(m::text, '|' ORDER BY id)) FROM metrics AS m WHERE bucket_date = %s"
     return str(one(url, sql, [bucket_date]))
+
+
+def wait_for(happened: Callable[[], bool]) -> None:
+    """Come back as soon as it has happened."""
+    for _ in range(500):
+        if happened():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it did not happen")

@@ -22,7 +22,18 @@ from ooni_pipeline.database.statements import sql_directory
 from ooni_pipeline.errors import DatabaseError
 from ooni_pipeline.fingerprints import load_fingerprints
 
-from .measurements import BUCKET, NEXT_BUCKET, TURKISH_PAGE, digest, entry, one, page, query, write_report
+from .measurements import (
+    BUCKET,
+    NEXT_BUCKET,
+    TURKISH_PAGE,
+    digest,
+    entry,
+    one,
+    page,
+    query,
+    wait_for,
+    write_report,
+)
 
 FINGERPRINTS = load_fingerprints()
 SPAWN = multiprocessing.get_context("spawn")
@@ -168,6 +179,32 @@ def test_two_processes_load_one_bucket(url: str, tmp_path: Path) -> None:
     assert None in done
     assert query(url, "SELECT load_id, measurements FROM loads") == [(winner.load_id, 500)]
     assert one(url, "SELECT count(*) FROM metrics") == 500
+
+
+def test_who_comes_second_waits_and_then_has_nothing_to_do(url: str, tmp_path: Path) -> None:
+    report = write_report(tmp_path / "a.json", [entry(1)])
+    with ThreadPoolExecutor(1) as threads:
+        seconds = []
+
+        def come(done: int, total: int) -> None:
+            seconds.append(threads.submit(load, url, [report]))
+            wait_for(lambda: one(url, "SELECT count(*) FROM pg_locks WHERE NOT granted") == 1)
+
+        first = load_bucket(url, BUCKET, [report], FINGERPRINTS, come)
+        assert [second.result(timeout=10) for second in seconds] == [None]
+    assert first is not None and one(url, "SELECT load_id FROM loads") == first.load_id
+
+
+def test_buckets_of_a_new_month_do_not_wait_for_each_other(url: str, tmp_path: Path) -> None:
+    reports = [write_report(tmp_path / "a.json", [entry(1)])]
+    others = [write_report(tmp_path / "b.json", [entry(1, NEXT_BUCKET)])]
+    with ThreadPoolExecutor(1) as threads:
+
+        def load_another(done: int, total: int) -> None:
+            assert threads.submit(load, url, others, NEXT_BUCKET).result(timeout=10) is not None
+
+        load_bucket(url, BUCKET, reports, FINGERPRINTS, load_another)
+    assert one(url, "SELECT count(*) FROM loads") == 2
 
 
 def test_buckets_of_one_month_at_once_in_a_new_partition(url: str, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
@@ -31,6 +30,7 @@ from .measurements import (
     one,
     page,
     query,
+    wait_for,
     write_report,
 )
 
@@ -224,14 +224,6 @@ def test_who_waits_for_a_refresh_sees_what_was_loaded_meanwhile(url: str, tmp_pa
         second.result(timeout=10)
     assert in_views(url, BUCKET)
     assert one(url, "SELECT count FROM country_counts") == 1
-
-
-def wait_for(happened: Callable[[], bool]) -> None:
-    for _ in range(500):
-        if happened():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it did not happen")
 
 
 def test_readers_and_a_refresh_do_not_wait_for_each_other(loaded: str) -> None:

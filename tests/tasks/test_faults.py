@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -152,3 +153,25 @@ def _nothing_half_done(pipeline: Pipeline) -> None:
         named = {record.name for record in pipeline.manifest(stage).reports if record.name}
         bucket: Path = pipeline.layout.bucket(stage, pipeline.today)
         assert {path.name for path in bucket.iterdir()} == named
+
+
+def test_a_row_that_the_database_refuses_costs_that_row(pipeline: Pipeline) -> None:
+    pipeline.receive("-GR-", "-IR-")
+    check = "CHECK (probe_cc <> 'GR' OR input NOT LIKE '%free%')"
+    pipeline.query(f"ALTER TABLE metrics ADD CONSTRAINT ours {check}; COMMIT; SELECT 1")
+    pipeline.nightly()
+    refused = [
+        json.loads(line)
+        for path in pipeline.layout.rejected_rows(pipeline.today).iterdir()
+        for line in path.read_bytes().splitlines()
+    ]
+    assert refused
+    assert {(one["reason"], one["detail"]) for one in refused} == {("refused_by_database", "SQLSTATE 23514")}
+    loaded = pipeline.query("SELECT count(*) FROM metrics")[0][0]
+    assert loaded + len(refused) == pipeline.manifest(Stage.SANITISED).tally().out
+    assert f"{len(refused)} rejected" in pipeline.verb("ledger", pipeline.today)
+    pipeline.query("ALTER TABLE metrics DROP CONSTRAINT ours; COMMIT; SELECT 1")
+    pipeline.verb("forget", "load", pipeline.today, pipeline.today)
+    pipeline.nightly()
+    assert list(pipeline.layout.rejected_rows(pipeline.today).iterdir()) == []
+    pipeline.verb("ledger", pipeline.today)
