@@ -16,7 +16,7 @@ from ooni_pipeline.normalise.source import ReportContext, Source
 from ooni_pipeline.report.entry import RawEntry
 
 #: Changes when the same raw report would give another normalised one; then buckets can be redone.
-VERSION = "3"
+VERSION = "4"
 
 Entry = dict[str, Any]
 Step = Callable[[Entry, Source], None]
@@ -36,6 +36,7 @@ FAMILIES: dict[str, tuple[Step, ...]] = {
     "http_host": (http.normalise,),
     "http_keyword_filtering": (http.normalise,),
     "http_requests": (http.normalise,),
+    "http_test": (http.normalise,),
     "http_uk_mobile_network_redirect_test": (http.normalise,),
     "http_uk_mobile_networks": (http.normalise,),
     "http_url_list": (http.normalise,),

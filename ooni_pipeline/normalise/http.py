@@ -70,31 +70,64 @@ def went_through_tor(session: Any) -> bool:
 
 
 def _session(session: Any) -> Any:
-    """One exchange. What is no mapping where a message belongs is kept under ``legacy_<part>``."""
+    """One exchange. What today's shape has no place for is kept under ``legacy_<key>``, beside it."""
     if not isinstance(session, dict):
         return session
     session = dict(session)
     for part in ("request", "response"):
         message = session.get(part)
         if not isinstance(message, dict):  # no answer came; old probes wrote a sentence here
-            if message is not None:
-                session[f"legacy_{part}"] = message
+            _keep(session, part)
             message = {}
         session[part] = _with_headers(message)
     session["request"] = _through(session["request"])
-    length = [value for name, value in session["response"]["headers_list"] if _is(name, "content-length")]
-    session["response_length"] = length[0] if length else session.get("response_length")
+    lengths = [value for name, value in session["response"]["headers_list"] if _is(name, "content-length")]
+    if lengths:
+        said = session.get("response_length")
+        if not (isinstance(said, str) and said == lengths[0]):  # what is deep is not compared
+            _keep(session, "response_length")
+            session["response_length"] = lengths[0]
+    session.setdefault("response_length", None)
     return session
 
 
 def _with_headers(message: dict[str, Any]) -> dict[str, Any]:
-    pairs = header_pairs(message.get("headers"))
+    message = {"body": None, **message}
+    headers, listed = message.get("headers"), message.get("headers_list")
+    pairs, known = header_pairs(headers), header_pairs(listed)
+    if not _are_headers(headers) or (known and pairs and not _are_the_same(pairs, known)):
+        _keep(message, "headers")
+    if not _are_headers(listed):
+        _keep(message, "headers_list")
     mapping: dict[str, Any] = {}
-    for name, value in pairs:
+    for name, value in pairs or known:
         if isinstance(name, str):
             mapping.setdefault(name, value)
-    known = header_pairs(message.get("headers_list"))
-    return {"body": None, **message, "headers": mapping, "headers_list": known or pairs}
+    return {**message, "headers": mapping, "headers_list": known or pairs}
+
+
+def _are_headers(headers: Any) -> bool:
+    """Whether :func:`header_pairs` leaves nothing of it out."""
+    if isinstance(headers, list):
+        return all(isinstance(item, list) for item in headers)
+    return headers is None or isinstance(headers, dict)
+
+
+def _are_the_same(pairs: Headers, known: Headers) -> bool:
+    """Whether plain pairs stand in the list of today's format; what is nested is not compared."""
+    plain = (str, type(None))  # numbers can be made to have the same hash, many at a time
+    if not all(isinstance(part, plain) for pair in (*pairs, *known) for part in pair):
+        return False
+    return {tuple(pair) for pair in pairs} <= {tuple(pair) for pair in known}
+
+
+def _keep(mapping: dict[str, Any], key: str) -> None:
+    """Keep what stands under ``key``, which is about to be replaced, under a key that is free."""
+    if mapping.get(key) is not None:
+        kept = f"legacy_{key}"
+        while kept in mapping:
+            kept = f"legacy_{kept}"
+        mapping[kept] = mapping[key]
 
 
 def header_pairs(headers: Any) -> Headers:
@@ -122,6 +155,8 @@ def _through(request: dict[str, Any]) -> dict[str, Any]:
     url, tor = request.get("url"), request.get("tor")
     said = tor if isinstance(tor, dict) else {}
     is_tor = tor is True or said.get("is_tor") is True
+    if not isinstance(tor, (dict, bool)) or not isinstance(said.get("is_tor"), (bool, type(None))):
+        _keep(request, "tor")
     if isinstance(url, str) and url.startswith("shttp"):
         is_tor = True
         url = url[1:] if url.startswith("shttp://") else url

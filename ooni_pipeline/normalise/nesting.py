@@ -45,7 +45,10 @@ def flatten_options(entry: dict[str, Any], source: Source) -> None:
     if isinstance(options, dict):
         subargs = options.get("subargs")
         entry["options"] = subargs if isinstance(subargs, list) else []
-        entry["legacy_options"] = options
+        key = "legacy_options"
+        while key in entry:  # a client may call something so
+            key = f"legacy_{key}"
+        entry[key] = options
 
 
 def nest_test_keys(entry: dict[str, Any], source: Source) -> None:
