@@ -16,8 +16,9 @@ MAX_REPORT_BYTES = 16 * 1024 * 1024 * 1024
 #: Containers may nest this deep. ujson reads and writes 1,024; PostgreSQL and Python's own recursion
 #: take less or more depending on settings, so the bound leaves room for what normalising adds.
 MAX_DEPTH = 1000
-#: A YAML document may unfold its aliases to this many nodes.
-MAX_NODES = 5_000_000
+#: An entry may hold this many nodes (keys, values, containers), those that its aliases unfold to included.
+#: The smallest takes over 90 bytes of memory: twice as many would not fit the bound for a process.
+MAX_NODES = 2_500_000
 
 #: The top-level keys of a normalised entry, in the order in which they are written; all are always
 #: present. Source: the 2016 base schema (``df-000-base``) as the batch pipeline wrote it.

@@ -1,0 +1,1 @@
+"""Mutated reports through reading, normalising, sanitising and making rows: ``python -m tests.fuzz``."""
