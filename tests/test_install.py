@@ -13,9 +13,12 @@ LOOK = """
 import tasks, ooni_pipeline
 from ooni_pipeline.database.statements import statement, sql_directory
 from ooni_pipeline.fingerprints import load_fingerprints
+from ooni_pipeline.sanitise import Sanitiser
+from ooni_pipeline.sanitise.bridges import BridgeTable
 print(ooni_pipeline.__file__, tasks.__file__, sql_directory())
 assert statement("views/refresh") and sorted((sql_directory() / "schema").glob("*.sql"))
 assert load_fingerprints().blockpages
+assert Sanitiser(BridgeTable.of([]))
 """
 
 

@@ -15,34 +15,44 @@ from collections.abc import Callable
 from typing import Any
 
 from ooni_pipeline.report.json_lines import dump_entry, loads
-from ooni_pipeline.sanitise import bridge_reachability, probe_ip, tcp_connect
+from ooni_pipeline.sanitise import bridge_reachability, fields, headers, probe_ip, tcp_connect, tor
 from ooni_pipeline.sanitise.bridges import BridgeTable
 from ooni_pipeline.sanitise.cuts import Cuts, cut_everywhere
 from ooni_pipeline.sanitise.search import Secrets, pattern
+from ooni_pipeline.sanitise.settings import Settings
 
 #: Changes when the same entry would come out in another way; then buckets can be redone.
-VERSION = "2"
+VERSION = "3"
 
 Step = Callable[[dict[str, Any], Cuts], None]
+Lines = Callable[[Settings], bytes]
 
 #: Steps for entries of every nettest, and the lines that need them (as re2 understands it, in any case).
-EVERY_ENTRY: tuple[tuple[bytes, Step], ...] = ((probe_ip.TO_WITHHOLD, probe_ip.withhold),)
+EVERY_ENTRY: tuple[tuple[Lines, Step], ...] = (
+    (probe_ip.lines, probe_ip.withhold),
+    (headers.lines, headers.scrub),
+    (fields.lines, fields.sanitise),
+)
 
 #: Steps for the entries of one nettest: canonical test_name -> step.
 NETTESTS: dict[str, Step] = {
     "bridge_reachability": bridge_reachability.sanitise,
     "tcp_connect": tcp_connect.sanitise,
+    "tor": tor.sanitise,
+    "torsf": tor.clean_logs,
+    "vanilla_tor": tor.clean_logs,
 }
 
 
 class Sanitiser:
     """Sanitises entries with one bridge table."""
 
-    def __init__(self, table: BridgeTable) -> None:
+    def __init__(self, table: BridgeTable, settings: Settings | None = None) -> None:
         self.table = table
+        self.settings = settings or Settings()
         self._known = Secrets(table.addresses, table.fingerprints)
         names = b"|".join(name.encode() for name in NETTESTS)
-        steps = [lines for lines, _ in EVERY_ENTRY]
+        steps = [lines(self.settings) for lines, _ in EVERY_ENTRY]
         self.wants = pattern([*self._known.alternatives, *steps, b'"test_name":"(?:' + names + b')"'])
         """Where in a chunk of lines the next thing stands that needs a look, or None, as for most lines."""
 
@@ -52,7 +62,7 @@ class Sanitiser:
         ``counts`` grows by what was cut, by rule; the entry says the same under ``sanitised``. Where
         nothing is cut the line is what it was. An entry that makes this raise must be held too.
         """
-        entry, cuts = loads(line), Cuts(self.table)
+        entry, cuts = loads(line), Cuts(self.table, self.settings)
         for _, step in EVERY_ENTRY:
             step(entry, cuts)
         if special := NETTESTS.get(str(entry.get("test_name"))):

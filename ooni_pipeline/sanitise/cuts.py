@@ -11,6 +11,7 @@ from typing import Any
 from ooni_pipeline.report.json_lines import dumps, loads
 from ooni_pipeline.sanitise.bridges import BridgeTable
 from ooni_pipeline.sanitise.search import Secrets
+from ooni_pipeline.sanitise.settings import Settings
 from ooni_pipeline.sanitise.strings import change_strings
 
 MARKER = "[REDACTED]"
@@ -21,6 +22,7 @@ class Cuts:
     """The work on one entry. ``by_rule`` counts cuts; ``hide`` names what must go from all of it."""
 
     table: BridgeTable
+    settings: Settings = field(default_factory=Settings)
     by_rule: Counter[str] = field(default_factory=Counter)
     _addresses: set[str] = field(default_factory=set)
     _fingerprints: set[str] = field(default_factory=set)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ooni_pipeline.sanitise.cuts import Cuts
+from ooni_pipeline.sanitise.settings import Settings
 
 WITHHELD = "127.0.0.1"
 
@@ -28,3 +29,8 @@ def _other_than_withheld() -> bytes:
 #: A regular expression for a probe_ip that is neither null nor the one that says withheld. (re2 knows no
 #: look-ahead, so it says: the same up to some place, and there another character.)
 TO_WITHHOLD = _other_than_withheld()
+
+
+def lines(settings: Settings) -> bytes:
+    """A regular expression for the lines that need this step."""
+    return TO_WITHHOLD

@@ -81,7 +81,8 @@ def test_a_line_that_is_cut_differs_only_there(value: Any) -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("input", "http://192.0.2.1:443/"), ("report_id", FINGERPRINT), ("annotations", {"192.0.2.1": "x"}),
+        ("input", "http://192.0.2.1:443/"), ("report_id", FINGERPRINT),
+        ("annotations", {"platform": "192.0.2.1"}),
         ("options", ["-b", f"obfs3 192.0.2.1:443 {FINGERPRINT}"]), ("test_helpers", {"backend": "192.0.2.1"}),
         ("test_keys", {"tor_log": f"at 192.0.2.1 {FINGERPRINT.lower()}"}), ("test_version", "2001:DB8:0::1"),
         ("192.0.2.1", 1), ("x", [[[["192.0.2.1"]]]]),

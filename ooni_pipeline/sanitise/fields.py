@@ -1,0 +1,115 @@
+"""Keys of every entry that say who or where the volunteer is, or what was meant for a few.
+
+A city is small enough to find somebody in it; ``probe_id`` follows one device; annotations are free text,
+so only those stay that the client writes itself; a URL may hold a password, and its fragment never
+reaches the network, so it is no evidence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from ooni_pipeline.sanitise.cuts import Cuts
+from ooni_pipeline.sanitise.settings import Settings
+from ooni_pipeline.sanitise.strings import change_strings
+
+#: Keys whose value becomes null.
+NULLED = ("probe_city", "probe_id")
+
+_USERINFO = re.compile(
+    r"(\s*(?:[A-Za-z][A-Za-z0-9+.-]*:)?[/\\]{2})([^/\\?#]*@)"  # http://user:password@
+    r"|(\s*)([^/\\?#\s:]*:[^/\\?#\s]*@)"  # user:password@, without a scheme
+)
+_FRAGMENT = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*:[/\\]{2}[^#]*(#.*)\Z", re.DOTALL)
+
+
+def lines(settings: Settings) -> bytes:
+    """A regular expression for lines in which one of these keys may hold something to cut."""
+    name = _none_of(sorted(settings.annotations))
+    allowed = '"(?:' + "|".join(map(re.escape, sorted(settings.annotations))) + ')":'
+    pairs = rf'(?:{allowed}(?:"[^"\\]*"|[^]"\\,{{}}[]+),)*'
+    return "|".join(
+        [
+            *(f'"{key}":[^n]' for key in NULLED),
+            r'"annotations":[^n{]',
+            rf'"annotations":\{{{pairs}(?:"{name}|{allowed}(?:[{{[]|"[^"\\]*\\))',
+            r'"input":(?:[^n"]|"(?:[^"\\]|\\.)*[@#])',
+        ]
+    ).encode()
+
+
+def sanitise(entry: dict[str, Any], cuts: Cuts) -> None:
+    """Cut these keys, also where a legacy entry has them: among the keys of its test."""
+    test_keys = entry.get("test_keys")
+    for mapping in (entry, test_keys) if isinstance(test_keys, dict) else (entry,):
+        for key in NULLED:
+            if mapping.get(key) is not None:
+                mapping[key] = None
+                cuts.count(key)
+        if mapping.get("annotations") is not None:
+            mapping["annotations"] = _allowed(mapping["annotations"], cuts)
+    if entry.get("input") is not None:
+        _clean_input(entry, cuts)
+
+
+def _allowed(annotations: Any, cuts: Cuts) -> dict[str, Any]:
+    """The annotations that may stay: of a known name, in any case as the search for lines, and plain."""
+    if not isinstance(annotations, dict):
+        cuts.count("annotations")
+        return {}
+    kept = {
+        key: value
+        for key, value in annotations.items()
+        if key.lower() in cuts.settings.annotations and not isinstance(value, (dict, list))
+    }
+    cuts.count("annotations", len(annotations) - len(kept))
+    return kept
+
+
+def _clean_input(entry: dict[str, Any], cuts: Cuts) -> None:
+    """Cut user names, passwords and fragments from the URLs of the input.
+
+    The same user name and password go from the rest of the entry too, where its requests repeat the URL.
+    """
+    passwords: set[str] = set()
+
+    def change(text: str) -> str:
+        if match := _USERINFO.match(text):
+            before, userinfo = match[1] or match[3] or "", match[2] or match[4]
+            passwords.add(userinfo)
+            cuts.count("input_userinfo")
+            text = before + text[match.end() :]
+        if match := _FRAGMENT.match(text):
+            cuts.count("input_fragment")
+            text = text[: match.start(1)]
+        return text
+
+    root = [entry["input"]]
+    change_strings(root, change)
+    entry["input"] = root[0]
+
+    def without_passwords(text: str) -> str:
+        for userinfo in passwords:
+            text = text.replace("//" + userinfo, "//")
+        return text
+
+    if passwords:
+        change_strings(entry, without_passwords)
+
+
+def _none_of(names: Iterable[str]) -> str:
+    """A regular expression for the beginning of a string, behind its first quote, that is none of these.
+
+    (re2 knows no look-ahead, so it says: the same as some name up to some place, and there another
+    character, the closing quote if the name goes on.)
+    """
+    by_first: dict[str, list[str]] = {}
+    for name in names:
+        by_first.setdefault(name[:1], []).append(name[1:])
+    ends = '"' if "" in by_first else ""
+    firsts = [first for first in by_first if first]
+    others = "[^" + "".join(map(re.escape, [*firsts, *ends])) + "]" if firsts or ends else "."
+    longer = [re.escape(first) + _none_of(by_first[first]) for first in firsts]
+    return "(?:" + "|".join([others, *longer]) + ")"

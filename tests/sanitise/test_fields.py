@@ -1,0 +1,168 @@
+"""Keys that say who or where the volunteer is; and that evidence comes out byte for byte."""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ooni_pipeline.report.json_lines import dump_entry, loads
+from ooni_pipeline.sanitise import Sanitiser, fields
+from ooni_pipeline.sanitise.bridges import Bridge, BridgeTable
+from ooni_pipeline.sanitise.cuts import Cuts
+from ooni_pipeline.sanitise.search import pattern
+from ooni_pipeline.sanitise.settings import ANNOTATIONS, Settings
+
+TABLE = BridgeTable.of([Bridge("192.0.2.1", 443, "01" * 20, None, None)])
+SANITISER = Sanitiser(TABLE)
+FOUND = pattern([fields.lines(Settings())])
+
+
+def run(entry: dict[str, Any]) -> tuple[dict[str, Any], dict[str, int]]:
+    counts: Counter[str] = Counter()
+    clean = SANITISER.sanitise_line(dump_entry(entry), counts)
+    assert clean is not None
+    return loads(clean), dict(counts)
+
+
+@pytest.mark.parametrize("key", ["probe_city", "probe_id"])
+@pytest.mark.parametrize("value", ["Reykjavík", "", 0, False, {}, [], {"format": "base64", "data": "AA"}])
+@pytest.mark.parametrize("legacy", [False, True])
+def test_nulled(key: str, value: Any, legacy: bool) -> None:
+    entry = {"id": "x", "test_keys": {key: value}} if legacy else {"id": "x", key: value}
+    assert FOUND(dump_entry(entry), 0)
+    result, cuts = run(entry)
+    assert (result["test_keys"] if legacy else result)[key] is None
+    assert cuts == result["sanitised"] == {key: 1}
+
+
+@pytest.mark.parametrize(
+    ("annotations", "kept"),
+    [
+        ({"platform": "linux", "contact": "someone@example.org"}, {"platform": "linux"}),
+        ({"contact": "x", "platform": "linux"}, {"platform": "linux"}),
+        (dict.fromkeys(sorted(ANNOTATIONS), "x") | {"go_version": "go1"}, dict.fromkeys(ANNOTATIONS, "x")),
+        ({"platform": {"a": "b"}}, {}),
+        ({"platform": 5, "origin": ["a"]}, {"platform": 5}),
+        ({"": 1, "platfor": 1, "platforms": 1, "platform ": 1}, {}),
+        ("free text", {}),
+        (["free text"], {}),
+        (5, {}),
+    ],
+)
+@pytest.mark.parametrize("legacy", [False, True])
+def test_annotations(annotations: Any, kept: Any, legacy: bool) -> None:
+    entry = {"annotations": annotations}
+    entry = {"id": "x", "test_keys": entry} if legacy else {"id": "x", **entry}
+    assert FOUND(dump_entry(entry), 0)
+    result, cuts = run(entry)
+    assert (result["test_keys"] if legacy else result)["annotations"] == kept
+    assert cuts == {"annotations": len(annotations) - len(kept) if isinstance(annotations, dict) else 1}
+
+
+NAME = st.sampled_from([*sorted(ANNOTATIONS), "Platform", "contact", "platfor", "originx", ""]) | st.text(
+    max_size=4
+)
+VALUE: st.SearchStrategy[Any] = st.sampled_from(
+    ["linux", "", "a,b", "}", '"', "é", "\\", "{", None, 5, 1.5, True, [], {}, ["x"]]
+)
+
+
+@settings(max_examples=800)
+@given(st.dictionaries(NAME, VALUE, max_size=4) | st.none())
+def test_the_expression_finds_every_line_that_needs_it(annotations: Any) -> None:
+    entry = {"id": "x", "annotations": annotations, "input": None}
+    line = dump_entry(entry)
+    cuts = Cuts(TABLE)
+    fields.sanitise(entry, cuts)
+    if +cuts.by_rule:
+        assert FOUND(line, 0)
+    elif b"\\" not in line:
+        assert FOUND(line, 0) is None
+
+
+@pytest.mark.parametrize(
+    ("written", "clean", "cuts"),
+    [
+        ("http://user:password@a.test/x", "http://a.test/x", {"input_userinfo": 1}),
+        ("http://user@a.test", "http://a.test", {"input_userinfo": 1}),
+        ("HTTPS://a:b@c@a.test:443/@", "HTTPS://a.test:443/@", {"input_userinfo": 1}),
+        (" http://a:b@a.test", " http://a.test", {"input_userinfo": 1}),
+        ("//a:b@a.test", "//a.test", {"input_userinfo": 1}),
+        ("a:b@a.test:80", "a.test:80", {"input_userinfo": 1}),
+        ("http://a.test/#me", "http://a.test/", {"input_fragment": 1}),
+        ("http://a.test#a#b\n", "http://a.test", {"input_fragment": 1}),
+        ("http://a:b@a.test/?q=1#x", "http://a.test/?q=1", {"input_userinfo": 1, "input_fragment": 1}),
+        (["http://a.test/#x", 5], ["http://a.test/", 5], {"input_fragment": 1}),
+        ({"http://a.test/#x": 5}, {"http://a.test/": 5}, {"input_fragment": 1}),
+        ('http://a.test/"#x', 'http://a.test/"', {"input_fragment": 1}),
+    ],
+)
+def test_input(written: Any, clean: Any, cuts: dict[str, int]) -> None:
+    entry = {"id": "x", "input": written, "test_keys": {}}
+    assert FOUND(dump_entry(entry), 0)
+    assert run(entry) == ({"id": "x", "input": clean, "test_keys": {}, "sanitised": cuts}, cuts)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        None, "", 5, "http://a.test/@x", "http://a.test/?q=a:b@c", "a.test", "a.test:80", "203.0.113.7:80",
+        "[2001:db8::7]:80", "#x", "a@b.test", "#tag @me", "http://a.test:80/a:b@c", [], {},
+    ],
+)  # fmt: skip
+def test_inputs_that_stay(written: Any) -> None:
+    entry = {"id": "x", "input": written}
+    assert run(copy.deepcopy(entry)) == (entry, {})
+
+
+def test_a_password_goes_from_the_requests_too() -> None:
+    request = {"url": "http://user:secret@a.test/", "headers": {"Referer": "http://user:secret@a.test/"}}
+    entry = {"id": "x", "input": "http://user:secret@a.test/", "test_keys": {"requests": [request]}}
+    result, cuts = run(entry)
+    assert "secret" not in json.dumps(result)
+    assert cuts == {"input_userinfo": 1}
+
+
+@pytest.mark.parametrize("piece", [":", "a:", "@", "//", "a:@", "#", "http://", "\\"])
+def test_no_input_takes_for_ever(piece: str) -> None:
+    begin = time.perf_counter()
+    fields.sanitise({"input": piece * 200_000}, Cuts(TABLE))
+    assert time.perf_counter() - begin < 5
+
+
+OWN = "203.0.113.7"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("body", f"<html><b>Blocked.</b> Your address: {OWN} X-Forwarded-For: {OWN} user:pw@host#x</html>"),
+        ("body", f'{{"client": "{OWN}", "city": "x"}}'),
+        ("headers", {"Location": f"http://{OWN}/?ip={OWN}#warn", "Via": f"1.1 {OWN}", "Server": OWN}),
+        ("headers_list", [["X-Cache", f"MISS from {OWN}"], ["Set-Cookie", f"ip={OWN}"], ["Via", OWN]]),
+        ("queries", [{"answers": [{"answer_type": "A", "ipv4": OWN}, {"ipv6": "2001:db8::7"}]}]),
+        ("failure", f"connect to {OWN}:443: connection_refused"),
+        ("resolver_ip", OWN),
+        ("tcp_connect", [{"ip": OWN, "port": 443}]),
+    ],
+)
+@pytest.mark.parametrize("name", ["web_connectivity", "http_host", "tor", "torsf", "vanilla_tor", "dnscheck"])
+def test_evidence_stays_byte_for_byte(key: str, value: Any, name: str) -> None:
+    """Also where much else of the same entry is cut."""
+    request = {"request": {"headers": {"X-Real-IP": OWN}}, "response": {key: value, "code": 200}}
+    entry = {
+        "id": "x", "input": "http://a:b@a.test/", "test_name": name, "probe_city": "x",
+        "annotations": {"contact": "x"}, "test_keys": {"requests": [request], key: value},
+    }  # fmt: skip
+    kept = dump_entry({key: value})[1:-1]
+    line = SANITISER.sanitise_line(dump_entry(entry), Counter())
+    assert line is not None
+    assert line.count(kept) == 2
+    assert set(loads(line)["sanitised"]) == {"input_userinfo", "probe_city", "annotations", "headers"}
