@@ -80,8 +80,12 @@ def measurement_id(key: bytes, header: bytes, entry: bytes) -> str:
     them (which stands in no document, so no two pairs give one message). Keyed, because a plain digest
     of what was submitted lets anybody test guesses of what was removed from it.
     """
-    message = b"\n...\n---\n".join((header, entry)) if header else entry
-    text = hmac.digest(key, message, "sha256")[:16].hex()
+    if header:
+        mac = hmac.new(key, header + b"\n...\n---\n", "sha256")
+        mac.update(entry)  # entries are large: no copy of them behind the header
+        text = mac.digest()[:16].hex()
+    else:
+        text = hmac.digest(key, entry, "sha256")[:16].hex()
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import base64
+import re
 from typing import Any
 
 from ooni_pipeline.normalise.source import Source
+
+#: A byte string has a tag, however it is written, and a tag begins with an exclamation mark that stands
+#: behind none of these (as that of ``<!DOCTYPE`` does, which most bodies hold). The mark comes first here,
+#: because only then it is looked for at the speed of memory.
+_MAY_BE_TAG = re.compile(rb"!(?<![<A-Za-z0-9_.);>=/]!)")
 
 
 def binary_to_text(entry: dict[str, Any], source: Source) -> None:
     """Turn every byte string of the entry into text or a base64 mapping (keys are text already)."""
     header = source.report.header
-    # A byte string has a tag, however it is written, and every tag has an exclamation mark.
-    if header.value and (b"!" in source.raw.raw or b"!" in header.raw):
+    if header.value and (_MAY_BE_TAG.search(source.raw.raw) or _MAY_BE_TAG.search(header.raw)):
         textual(entry)
 
 

@@ -52,7 +52,11 @@ class LinesWriter:
 
     def write(self, line: bytes) -> None:
         """Write one entry, given without its line end."""
-        self.write_lines(line + b"\n", 1)
+        for part in (line, b"\n"):  # entries are large: not copied to get their end
+            self._file.write(part)
+            self._hash.update(part)
+        self.size += len(line) + 1
+        self.lines += 1
 
     def write_lines(self, chunk: bytes, lines: int) -> None:
         """Write whole lines, line ends included."""

@@ -20,19 +20,19 @@ from ooni_pipeline.bucket.stage import process_bucket
 from ooni_pipeline.normalise.reports import normalise_report
 from tests.benchmarks.normalise import YAML_HEADER, documents, http_requests, to_yaml, yaml_report
 
-REPORTS = 48
+REPORTS = 120
 ROUNDS = 3
 DAY = dt.date(2016, 8, 1)
 
 
 def raw_bucket(layout: Layout) -> None:
-    """A raw bucket of YAML reports, about 50 MB in all, with its manifest."""
+    """A raw bucket of YAML reports, about 200 MB in all, with its manifest."""
     directory = layout.bucket(Stage.RAW, DAY)
     directory.mkdir(parents=True)
-    entries = documents(http_requests, to_yaml)
+    entries = documents(http_requests, to_yaml) * 4
     records = []
     for number in range(REPORTS):
-        report = f"20160801T0000{number:02d}-http_requests-no_report_id-AS1-IT-probe-0.1.0"
+        report = f"20160801T{number // 60:04d}{number % 60:02d}-http_requests-no_report_id-AS1-IT-probe-0.1.0"
         path = directory / f"{report}.yaml"
         yaml_report(path, YAML_HEADER, entries[number::REPORTS])
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
