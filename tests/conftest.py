@@ -7,10 +7,13 @@ extra, and those that the system keeps under /usr/lib/postgresql. All of them mu
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 import pytest
@@ -19,6 +22,9 @@ from ooni_pipeline.database.data_directory import DATABASE
 from ooni_pipeline.database.embedded import EmbeddedServer
 from ooni_pipeline.database.programs import find_binaries
 from ooni_pipeline.errors import DatabaseError
+
+#: Starts a function in a process of its own.
+Start = Callable[..., BaseProcess]
 
 
 def _binaries() -> dict[str, Path]:
@@ -71,9 +77,9 @@ def postgres_url(postgres_bin_dir: Path) -> Iterator[str]:
             server.stop()
 
 
-@pytest.fixture
-def database_url(postgres_url: str) -> Iterator[str]:
-    """A fresh, empty database on that server, dropped afterwards whoever is still connected."""
+@contextlib.contextmanager
+def fresh_database(postgres_url: str) -> Iterator[str]:
+    """A fresh, empty database on a server, dropped afterwards whoever is still connected."""
     name = f"test_{uuid.uuid4().hex}"
     connection = psycopg2.connect(postgres_url)
     connection.autocommit = True
@@ -84,3 +90,22 @@ def database_url(postgres_url: str) -> Iterator[str]:
             cursor.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
     finally:
         connection.close()
+
+
+@pytest.fixture
+def database_url(postgres_url: str) -> Iterator[str]:
+    """A database of its own for each test."""
+    with fresh_database(postgres_url) as url:
+        yield url
+
+
+@pytest.fixture
+def start() -> Start:
+    """Start a function in a process (a fork of this one); its exit status tells whether it went well."""
+
+    def run(function: Callable[..., Any], *arguments: Any) -> BaseProcess:
+        process = multiprocessing.get_context("fork").Process(target=function, args=arguments, daemon=True)
+        process.start()
+        return process
+
+    return run

@@ -19,7 +19,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -27,14 +26,12 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import psycopg2
 import pytest
 
 from ooni_pipeline.bucket.keys import id_key
 from ooni_pipeline.bucket.layout import Stage
 from ooni_pipeline.bucket.manifest import Manifest, ReportRecord
 from ooni_pipeline.bucket.stage import process_bucket
-from ooni_pipeline.database.data_directory import DATABASE
 from ooni_pipeline.database.migrate import migrate
 from ooni_pipeline.errors import RejectReason
 from ooni_pipeline.normalise import normalise_entry, reports
@@ -43,6 +40,7 @@ from ooni_pipeline.normalise.source import ReportContext
 from ooni_pipeline.report.entry import MAX_ENTRY_BYTES, MAX_NODES, MAX_REJECTED_BYTES, RawEntry
 from ooni_pipeline.report.json_lines import dump_entry, loads
 from ooni_pipeline.report.work import Job, Outcome
+from tests.conftest import fresh_database
 from tests.tasks.conftest import LUIGI, TOP, Pipeline
 
 pytestmark = pytest.mark.one_server
@@ -516,21 +514,12 @@ class Night:
 @contextlib.contextmanager
 def fresh_pipeline(root: Path, postgres_url: str) -> Iterator[Pipeline]:
     """A pipeline below ``root`` with a database of its own, as the fixture ``pipeline`` is for one test."""
-    name = f"test_{uuid.uuid4().hex}"
-    connection = psycopg2.connect(postgres_url)
-    connection.autocommit = True
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(f'CREATE DATABASE "{name}"')
-            url = postgres_url.replace(f"/{DATABASE}?", f"/{name}?", 1)
-            migrate(url)
-            made = Pipeline(root, url)
-            made.archive.mkdir(parents=True)
-            made.configure()
-            yield made
-            cursor.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-    finally:
-        connection.close()
+    with fresh_database(postgres_url) as url:
+        migrate(url)
+        made = Pipeline(root, url)
+        made.archive.mkdir(parents=True)
+        made.configure()
+        yield made
 
 
 #: A good report, which comes in yesterday's bucket, and today once more, twice, under other names.

@@ -23,7 +23,7 @@ from ooni_pipeline.bucket.files import (
     whole_file,
 )
 from ooni_pipeline.report.writer import part_of
-from tests.bucket.conftest import Start
+from tests.conftest import Start
 
 LONG = "x" * 250 + ".json"  # as long as a file system takes
 

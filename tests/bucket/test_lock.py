@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ooni_pipeline.bucket.lock import one_writer
-from tests.bucket.conftest import Start
+from tests.conftest import Start
 
 
 def add_one(lock: Path, number: Path) -> None:

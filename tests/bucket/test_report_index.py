@@ -17,7 +17,7 @@ from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.bucket.manifest import Manifest, ReportRecord
 from ooni_pipeline.bucket.report_index import report_index
 from ooni_pipeline.errors import BucketError
-from tests.bucket.conftest import Start
+from tests.conftest import Start
 
 FIRST, SECOND, THIRD = (dt.date(2016, 8, day) for day in (1, 2, 3))
 

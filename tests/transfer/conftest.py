@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -111,21 +109,6 @@ class Pipeline:
 @pytest.fixture
 def pipeline(tmp_path: Path) -> Pipeline:
     return Pipeline(tmp_path)
-
-
-Start = Callable[..., BaseProcess]
-
-
-@pytest.fixture
-def start() -> Start:
-    """Start a function in a process (a fork of this one); its exit status tells whether it went well."""
-
-    def run(function: Callable[..., Any], *arguments: Any) -> BaseProcess:
-        process = multiprocessing.get_context("fork").Process(target=function, args=arguments, daemon=True)
-        process.start()
-        return process
-
-    return run
 
 
 def die(*_: Any) -> None:

@@ -13,7 +13,8 @@ from ooni_pipeline.bucket.manifest import Manifest
 from ooni_pipeline.errors import BucketError, TransferError
 from ooni_pipeline.transfer.backup import backup_bucket
 from ooni_pipeline.transfer.stores import DirectoryStore
-from tests.transfer.conftest import DATE, NOW, Pipeline, Start, die, report_name, written
+from tests.conftest import Start
+from tests.transfer.conftest import DATE, NOW, Pipeline, die, report_name, written
 
 RAW = "reports-raw/yaml/2016-08-01"
 PROOF = "manifests/raw/2016-08-01.json"

@@ -12,7 +12,7 @@ import pytest
 from ooni_pipeline.bucket.files import file_digest
 from ooni_pipeline.errors import TransferError
 from ooni_pipeline.transfer.collectors import DirectoryCollector, inside
-from tests.transfer.conftest import Start
+from tests.conftest import Start
 
 NOBODY = 65534
 

@@ -16,7 +16,8 @@ from ooni_pipeline.bucket.manifest import Manifest
 from ooni_pipeline.errors import TransferError
 from ooni_pipeline.report.writer import part_of
 from ooni_pipeline.transfer import fetch
-from tests.transfer.conftest import DATE, Pipeline, Start, die, report_name, written
+from tests.conftest import Start
+from tests.transfer.conftest import DATE, Pipeline, die, report_name, written
 
 NUMBERS = (1, 2, 3)
 #: For the process that is about to die: nothing is ever put back.

@@ -22,7 +22,8 @@ from ooni_pipeline.errors import BucketError, TransferError
 from ooni_pipeline.report.tally import Tally
 from ooni_pipeline.transfer import publish
 from ooni_pipeline.transfer.publish import publish_bucket
-from tests.transfer.conftest import DATE, NOW, Start, die
+from tests.conftest import Start
+from tests.transfer.conftest import DATE, NOW, die
 
 REPORTS = {
     "20160731T000001-http_host-id1-AS1-GR-probe-0.2.0": '{"a": 1}\n{"a": 2}\n',

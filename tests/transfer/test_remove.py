@@ -11,7 +11,8 @@ from ooni_pipeline.bucket.manifest import Manifest
 from ooni_pipeline.errors import BucketError, TransferError
 from ooni_pipeline.transfer.backup import backup_bucket
 from ooni_pipeline.transfer.remove import remove_fetched
-from tests.transfer.conftest import DATE, NOW, Machine, Pipeline, Start, die, report_name, written
+from tests.conftest import Start
+from tests.transfer.conftest import DATE, NOW, Machine, Pipeline, die, report_name, written
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from ooni_pipeline.errors import BucketError, TransferError
 from ooni_pipeline.transfer.backup import backup_bucket
 from ooni_pipeline.transfer.restore import restore_bucket
 from ooni_pipeline.transfer.stores import DirectoryStore
-from tests.transfer.conftest import DATE, NOW, Pipeline, Start, die, written
+from tests.conftest import Start
+from tests.transfer.conftest import DATE, NOW, Pipeline, die, written
 
 RAW = "reports-raw/yaml/2016-08-01"
 PROOF = "manifests/raw/2016-08-01.json"
