@@ -77,10 +77,6 @@ class Layout:
         """The data directory of the embedded PostgreSQL."""
         return self.private / "database"
 
-    def bucket_dates(self, stage: Stage) -> list[dt.date]:
-        """The dates for which a stage has a directory, whether proven or not, in order."""
-        return _dates(self.bucket(stage, dt.date(2000, 1, 1)).parent, "")
-
     def manifest_dates(self, stage: Stage) -> list[dt.date]:
         """The dates for which a stage has a manifest, in order."""
         return _dates(self.manifests(stage), ".json")

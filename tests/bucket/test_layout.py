@@ -35,9 +35,3 @@ def test_dates_are_read_from_names_and_nothing_else_is_a_date(layout: Layout) ->
     assert layout.manifest_dates(Stage.RAW) == [DATE, dt.date(2016, 8, 2)]
     assert layout.forgotten_dates(Stage.RAW) == [dt.date(2016, 8, 3)]
     assert layout.manifest_dates(Stage.BACKUP) == []
-
-
-def test_bucket_dates_are_those_that_have_a_directory(layout: Layout) -> None:
-    layout.bucket(Stage.RAW, DATE).mkdir(parents=True)
-    assert layout.bucket_dates(Stage.RAW) == [DATE]
-    assert layout.bucket_dates(Stage.PUBLISHED) == []
