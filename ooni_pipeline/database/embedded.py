@@ -200,7 +200,8 @@ class EmbeddedServer:
                 f"{self.data_dir} was made by PostgreSQL {made_by}, but {bin_dir} is {found}: use the "
                 f"programs of {made_by}, or dump with those (pg_dumpall) and restore into a new directory"
             )
-        self._end_orphans()
+        if self._end_orphans():
+            return
         self._remove_stale_locks()
         socket_dir = self._socket_dir()
         if socket_dir != self.data_dir:
@@ -221,15 +222,18 @@ class EmbeddedServer:
                 f"PostgreSQL did not start: {' '.join(reasons[-2:]) or started.stderr.strip()} (see {log})"
             )
 
-    def _end_orphans(self) -> None:
-        """End what still works in the data directory though its server was killed.
+    def _end_orphans(self) -> bool:
+        """End what still works in the data directory though its server was killed. True: a server is ready.
 
         A backend in a long statement does not notice: it works on, may even commit, and keeps a new
-        server from starting. It gets ORPHAN_GRACE to finish, then SIGTERM, then SIGKILL.
+        server from starting. It gets ORPHAN_GRACE to finish, then SIGTERM, then SIGKILL. What works here
+        may also be a server whose starter was killed before it had written its postmaster.pid.
         """
         begin = time.monotonic()
         sent = 0
         while workers := self._workers():
+            if self._is_ready_soon():
+                return True
             waited = time.monotonic() - begin
             if waited > ORPHAN_GRACE + 10:
                 raise DatabaseError(
@@ -243,6 +247,7 @@ class EmbeddedServer:
                         with suppress(ProcessLookupError):
                             os.kill(pid, number)
             time.sleep(0.05)
+        return False
 
     def _remove_stale_locks(self) -> None:
         """Remove lock files that name a live process which is not our server (called when none works here).
@@ -253,7 +258,8 @@ class EmbeddedServer:
         for path in (self.data_dir / "postmaster.pid", self._socket_dir() / f".s.PGSQL.{PORT}.lock"):
             if path.exists():
                 first = path.read_text(errors="replace").partition("\n")[0].strip()
-                if not first.isdigit() or Path(f"/proc/{first}").exists():
+                stale = not first.isdigit() or Path(f"/proc/{first}").exists()
+                if stale and not self._workers():  # again: a killed starter's pg_ctl may just have got there
                     path.unlink()
 
     # Small parts

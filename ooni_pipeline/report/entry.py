@@ -15,7 +15,8 @@ MAX_REJECTED_BYTES = 1024 * 1024
 MAX_REPORT_BYTES = 16 * 1024 * 1024 * 1024
 #: Containers may nest this deep. ujson reads and writes 1,024; PostgreSQL and Python's own recursion
 #: take less or more depending on settings, so the bound leaves room for what normalising adds.
-MAX_DEPTH = 1000
+#: One less than the 1,000 of libyaml in PyYAML 6.0.4 and later: the same bytes are taken with every version.
+MAX_DEPTH = 999
 #: An entry may hold this many nodes (keys, values, containers), those that its aliases unfold to included.
 #: The smallest takes over 90 bytes of memory: twice as many would not fit the bound for a process.
 MAX_NODES = 2_500_000

@@ -56,6 +56,8 @@ _CONTAINER_TAGS = {
     },
 }
 _ONLY_STRINGS = frozenset((str,))
+#: What the libyaml of PyYAML 6.0.4 and later says one level above MAX_DEPTH.
+_LIBYAML_TOO_DEEP = "exceeded maximum nesting depth"
 #: Stands for a container that an alias names before it has ended.
 _UNFINISHED = object()
 _KINDS = {
@@ -103,6 +105,8 @@ def _parse(raw: bytes) -> Document:
     try:
         return _Builder(len(raw)).build(CParser(raw).get_event)
     except yaml.MarkedYAMLError as error:
+        if error.problem == _LIBYAML_TOO_DEEP:
+            raise EntryRejected(RejectReason.TOO_DEEP, f"over {MAX_DEPTH} levels") from None
         at = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise EntryRejected(RejectReason.NOT_YAML, f"{type(error).__name__}{at}") from None
     except (yaml.YAMLError, ValueError) as error:

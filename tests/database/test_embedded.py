@@ -281,6 +281,21 @@ def test_pid_file_removed_under_a_living_server(
     assert query(server.ensure_running(), "SELECT 1") == 1
 
 
+def test_server_that_has_not_yet_written_its_pid_file(server: EmbeddedServer) -> None:
+    url = server.ensure_running()
+    pid, pid_file = postmaster_pid(server), server.data_dir / "postmaster.pid"
+    aside = pid_file.rename(pid_file.with_suffix(".aside"))
+    writer = threading.Timer(1.0, aside.rename, [pid_file])
+    writer.start()
+    begin = time.monotonic()
+    try:
+        assert server.ensure_running() == url
+    finally:
+        writer.join()
+    assert time.monotonic() - begin < 10  # found as soon as it names itself
+    assert postmaster_pid(server) == pid
+
+
 def test_zombies_of_a_container_that_does_not_reap(server: EmbeddedServer) -> None:
     process = start_in_another_process(server, WITHOUT_REAPING + KILL_AND_START_AGAIN)
     out, errors = process.communicate(timeout=60)

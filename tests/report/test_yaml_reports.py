@@ -187,8 +187,15 @@ def test_the_bounds_hold_for_what_an_alias_brings() -> None:
     assert (
         rejection(b"a: &a " + deep + b"\nb: " + b"[" * 600 + b"*a" + b"]" * 600)[0] is RejectReason.TOO_DEEP
     )
-    assert parse_document(b"[" * MAX_DEPTH + b"]" * MAX_DEPTH).value
-    assert rejection(b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1))[0] is RejectReason.TOO_DEEP
+
+
+@pytest.mark.parametrize(("opens", "closes"), [(b"[", b"]"), (b"{a: ", b"}"), (b"- ", b"")])
+def test_the_bound_of_depth_is_the_same_for_every_style(opens: bytes, closes: bytes) -> None:
+    def nested(depth: int) -> bytes:
+        return opens * depth + b"x" + closes * depth
+
+    assert parse_document(nested(MAX_DEPTH)).value
+    assert rejection(nested(MAX_DEPTH + 1))[0] is RejectReason.TOO_DEEP
 
 
 def test_the_number_of_nodes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
