@@ -20,6 +20,7 @@ from tasks.command import command, date, days
 from tasks.load import LoadMeasurements
 from tasks.normalise import NormaliseReports
 from tasks.publish import PublishReports
+from tasks.refresh import RefreshViews
 from tasks.sanitise import SanitiseReports
 
 #: What there is to do for an empty bucket: next to nothing, but luigi's scheduler would take minutes to
@@ -35,11 +36,11 @@ AT_ONCE = (
 
 
 def carry_through(buckets: list[dt.date]) -> None:
-    """Do every stage of empty buckets now. What cannot be done yet (a database that is down) is left to the
-    next run, with one warning."""
-    for task in AT_ONCE:
+    """Do every stage of empty buckets now, with one refresh of the views for all of them. What cannot be
+    done yet (a database that is down) is left to the next run, with one warning."""
+    for task in (*AT_ONCE, RefreshViews):
         try:
-            for bucket_date in buckets:
+            for bucket_date in buckets[-1:] if task is RefreshViews else buckets:
                 task(bucket_date=bucket_date).run()
         except PipelineError as error:
             print(f"warning: {task.__name__} is left to the next run: {error}", file=sys.stderr)

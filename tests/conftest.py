@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import shutil
+import subprocess
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -25,6 +27,8 @@ from ooni_pipeline.errors import DatabaseError
 
 #: Starts a function in a process of its own.
 Start = Callable[..., BaseProcess]
+#: Opens a URL in a real browser, runs its scripts, and returns the HTML that stands there then.
+Browse = Callable[[str], str]
 
 
 def _binaries() -> dict[str, Path]:
@@ -109,3 +113,26 @@ def start() -> Start:
         return process
 
     return run
+
+
+@pytest.fixture
+def browse(tmp_path: Path) -> Browse:
+    """Debian's Chromium, without a screen and with a profile of its own."""
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("no chromium here: apt-get install chromium")
+    quiet = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run")
+    alone = ("--disable-background-networking", "--disable-component-update", "--disable-sync")
+
+    def look(url: str) -> str:
+        profile = f"--user-data-dir={tmp_path / 'chromium'}"
+        done = subprocess.run(
+            [program, *quiet, *alone, profile, "--virtual-time-budget=10000", "--dump-dom", url],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=120,
+            check=True,
+        )
+        return done.stdout.decode()
+
+    return look

@@ -109,9 +109,13 @@ def _some_removed(pipeline: Pipeline) -> bool:
     return len(list(pipeline.archive.iterdir())) < 60
 
 
-def _loading(pipeline: Pipeline) -> bool:
-    copying = "datname = current_database() AND query LIKE '%COPY metrics%' AND pid <> pg_backend_pid()"
-    return pipeline.query(f"SELECT count(*) FROM pg_stat_activity WHERE {copying}") != [(0,)]
+def _in_statement(part: str) -> Callable[[Pipeline], bool]:
+    working = f"datname = current_database() AND query LIKE '%{part}%' AND pid <> pg_backend_pid()"
+
+    def seen(pipeline: Pipeline) -> bool:
+        return pipeline.query(f"SELECT count(*) FROM pg_stat_activity WHERE {working}") != [(0,)]
+
+    return seen
 
 
 def _publishing(pipeline: Pipeline) -> bool:
@@ -123,9 +127,9 @@ def _publishing(pipeline: Pipeline) -> bool:
     "middle",
     [
         _raw_part, _some_in_backup, _some_removed, _some(Stage.NORMALISED), _some(Stage.SANITISED),
-        _publishing, _loading,
+        _publishing, _in_statement("COPY metrics"), _in_statement("REFRESH MATERIALIZED VIEW"),
     ],
-    ids=["fetch", "backup", "remove", "normalise", "sanitise", "publish", "load"],
+    ids=["fetch", "backup", "remove", "normalise", "sanitise", "publish", "load", "refresh"],
 )  # fmt: skip
 def test_kill_in_the_middle_of_a_stage(
     pipeline: Pipeline, middle: Callable[[Pipeline], bool], workers: str

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import Browse
 from tests.tasks.conftest import LUIGI, Pipeline
 
 pytestmark = pytest.mark.one_server
@@ -56,6 +57,18 @@ def ask(url: str, call: str, **data: object) -> Any:
     query = urllib.parse.urlencode({"data": json.dumps(data)})
     with urllib.request.urlopen(f"{url}/api/{call}?{query}") as answer:  # noqa: S310  # on loopback
         return json.load(answer)["response"]
+
+
+def test_a_browser_shows_the_graph(pipeline: Pipeline, browse: Browse) -> None:
+    pipeline.receive("-GR-")
+    with luigid(pipeline) as url:
+        pipeline.nightly()
+        (nightly,) = (task for task in ask(url, "task_list", status="DONE", upstream_status="")
+                      if task.startswith("Nightly"))  # fmt: skip
+        page = browse(f"{url}/static/visualiser/index.html#tab=graph&taskId={nightly}")
+    drawn = page[page.index("<svg") :]
+    for task in ("FetchReports", "BackupReports", "NormaliseReports", "LoadMeasurements", "RefreshViews"):
+        assert f">{task}<" in drawn
 
 
 def test_the_page_shows_the_graph_with_progress(pipeline: Pipeline) -> None:

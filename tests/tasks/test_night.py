@@ -6,10 +6,13 @@ import datetime as dt
 import gzip
 import hashlib
 import json
+import re
 import subprocess
 from pathlib import Path
+from urllib.parse import unquote
 
 from ooni_pipeline.bucket.layout import Stage
+from tests.conftest import Browse
 from tests.tasks.conftest import DEMO, Pipeline
 
 #: Distinct blocked inputs by country that the demo's README promises.
@@ -70,6 +73,21 @@ def _check_mirror(pipeline: Pipeline) -> None:
         assert len(lines) == report["measurements"]
         ids |= {json.loads(line)["id"] for line in lines}
     assert ids == {str(row[0]) for row in pipeline.query("SELECT id FROM metrics")}
+
+
+def test_a_browser_shows_the_mirror(pipeline: Pipeline, browse: Browse) -> None:
+    pipeline.receive("-GR-", "-KR-")
+    name = "20260801T000000Z-<img src=x onerror=document.title=1>-id-AS1-GR-probe-0.2.0.json"
+    (pipeline.archive / name).write_bytes(b'{"test_name": "web_connectivity", "input": "http://a.test/"}\n')
+    pipeline.nightly()
+    bucket = pipeline.layout.bucket(Stage.PUBLISHED, pipeline.today)
+    page = browse((bucket / "index.html").as_uri())
+    assert f"<title>Measurements of bucket {pipeline.today}</title>" in page
+    assert "<img" not in page
+    reports = json.loads((bucket / "index.json").read_bytes())["reports"]
+    links = re.findall(r'<a href="([^"]+\.json\.gz)">', page)
+    assert [unquote(link) for link in links] == [report["file"] for report in reports]
+    assert all((bucket / unquote(link)).is_file() for link in links)
 
 
 def _check_that_no_bridge_leaked(pipeline: Pipeline) -> None:
