@@ -59,9 +59,10 @@ def name_of(case: str, extension: str) -> str:
 
 def header(case: str, more: str = "") -> bytes:
     """A YAML header of 2014; each has its own report_id, so that no two entries have one id."""
+    more = more if "test_name:" in more else f"{more}test_name: tcp_connect\n"
     return (
         f"---\nprobe_asn: AS1\nprobe_cc: GR\nreport_id: {case}\nsoftware_name: ooniprobe\n"
-        f"software_version: 1.2.2\ntest_name: tcp_connect\ntest_version: '0.1'\n{more}...\n"
+        f"software_version: 1.2.2\ntest_version: '0.1'\n{more}...\n"
     ).encode()
 
 
@@ -234,6 +235,8 @@ CASES = [
     bad_report("header-deep", document("[" * 100_000), "bad_header"),
     bad_report("header-over-64-kb", header("header-over-64-kb", f"a: {'x' * 65_536}\n"), "bad_header"),
     bad_report("no-header", b"input: a\n" + good_document("no-header"), "bad_header"),
+    bad_report("header-is-an-entry", good_document("no header 1") + good_document("no header 2"),
+               "bad_header"),
     Case("gzip-by-name-only", "yaml.gz", yaml("gzip-by-name-only")),
     bad_report("gzip-cut-in-header", gzip.compress(yaml("gzip-cut-in-header"))[:40], "bad_gzip", "yaml.gz"),
     Case(
@@ -259,6 +262,7 @@ CASES = [
     bad_document("entry-a-number", "12", "not_a_mapping"),
     bad_document("entry-a-string", "input", "not_a_mapping"),
     bad_document("entry-not-yaml", "a: [1, 2\nb: }", "not_yaml"),
+    bad_document("yaml-binary-is-none", "a: !!binary $$$$AAAA$$$$", "not_yaml"),
     bad_document("entry-not-utf-8", b"input: \xff\xfe", "not_yaml"),
     bad_document("entry-control-character", b"input: a\x00b", "not_yaml"),
     bad_document("entry-unsafe-apply", f"a: !!python/object/apply:os.mkdir ['{EVIL}']", "unsafe_tag"),
@@ -294,6 +298,7 @@ CASES = [
         "yaml",
         yaml("truncated-after-a-line") + b"---\ninput: entry\nconnection: success\n",
         3,
+        notes={"without_end": 1},
     ),
     Case(
         "no-end-between-documents",
@@ -326,6 +331,7 @@ CASES = [
     # JSON lines
     bad_line("line-cut", line("line-cut")[:40], "not_json"),
     bad_line("line-blank", b"  ", "blank_line"),
+    bad_line("lines-blank", b" \n \n\n\t\n", "blank_line"),
     bad_line("line-null", b"null", "null_entry"),
     bad_line("line-empty-object", b"{}", "null_entry"),
     bad_line("line-a-list", b"[1, 2]", "not_a_mapping"),
@@ -354,6 +360,14 @@ CASES = [
     Case("json-nodes", "json", lambda: lines("json-nodes", b'{"a":[' + b"0," * MAX_NODES + b"0]}"),
          rejected={"too_many_nodes": 1}),
     Case("yaml-nodes", "yaml", lambda: yaml("yaml-nodes", document(b"a: [" + b"0," * MAX_NODES + b"0]")),
+         rejected={"too_many_nodes": 1}),
+    Case("json-requests", "json",
+         lambda: lines("json-requests", line("json-requests", data_format_version="0.1.0",
+                                             test_name="http_requests", requests=[{}] * 400_000)),
+         rejected={"too_many_nodes": 1}),
+    Case("yaml-queries", "yaml",
+         lambda: yaml("yaml-queries", document(b"queries: [" + b"{}," * 400_000 + b"{}]"),
+                      more="test_name: dns_consistency\n"),
          rejected={"too_many_nodes": 1}),
     taken_line("json-quotes", {"extra.a": '",' * MAX_NODES}, a='",' * MAX_NODES),
     taken_line("json-nan", {"extra.a": None, "extra.b": [None, 1]}, b'"a": NaN, "b": [NaN, 1]'),
@@ -386,8 +400,12 @@ CASES = [
     taken_line("test-name-null", {"test_name": "invalid"}, test_name=None),
     taken_line("test-name-with-spaces", {"test_name": "http_requests"}, test_name="HTTP Requests Test"),
     taken_line("test-name-with-a-slash", {"test_name": "a_b"}, test_name="a/b"),
-    taken_line("test-name-that-climbs", {"test_name": "x"}, test_name="../../x"),
-    taken_line("test-name-a-list", {"test_name": "invalid"}, test_name=["a"]),
+    taken_line("test-name-that-climbs", {"test_name": "x", "extra.client_test_name": "../../x"},
+               test_name="../../x"),
+    taken_line("test-name-a-list", {"test_name": "invalid", "extra.client_test_name": ["a"]},
+               test_name=["a"]),
+    taken_line("test-name-not-latin", {"test_name": "invalid", "extra.client_test_name": "тест"},
+               test_name="тест"),
     taken_line("report-id-dashes", {"report_id": "2016-08-01T00-x"}, report_id="2016-08-01T00-x"),
     taken_line("report-id-climbs", {"report_id": "../../x"}, report_id="../../x"),
     taken_line("report-id-a-number", {"extra.client_report_id": 5}, report_id=5),
@@ -541,6 +559,7 @@ HIDDEN_NAMES = (".20160801T000000Z-http_requests-x.json", "..%2f..%2fx.json", "x
 ODD_NAMES = (
     "20160801T000000Z-..-odd1-AS1-GR-probe-0.2.0.json",
     "20160801T000000Z-web_connectivity-..-AS1-GR-probe-0.2.0.json",
+    "20160801T000000Z-tls-handshake-2016-08-01T000000Z_AS1_x-AS1-GR-probe-0.2.0.json",
     "GR/20160801T000000Z-a b;c-odd3-AS1-GR-probe-0.2.0.json",
 )
 

@@ -16,7 +16,7 @@ from ooni_pipeline.normalise.source import ReportContext, Source
 from ooni_pipeline.report.entry import RawEntry
 
 #: Changes when the same raw report would give another normalised one; then buckets can be redone.
-VERSION = "4"
+VERSION = "5"
 
 Entry = dict[str, Any]
 Step = Callable[[Entry, Source], None]
@@ -51,7 +51,7 @@ FAMILIES: dict[str, tuple[Step, ...]] = {
     "squid_test": (http.normalise,),
     "tls_handshake": (tls.normalise,),
     "tor_http_requests_test": (http.normalise,),
-    "web_connectivity": (http.normalise,),
+    "web_connectivity": (http.normalise, dns.normalise),
 }
 
 

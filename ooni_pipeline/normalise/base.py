@@ -8,7 +8,7 @@ from typing import Any
 from ooni_pipeline.normalise.claims import keep_beside
 from ooni_pipeline.normalise.source import Source
 from ooni_pipeline.report.entry import BASE_KEYS
-from ooni_pipeline.report.nettests import canonical_test_name
+from ooni_pipeline.report.nettests import canonical_test_name, tells_all
 
 #: What legacy entries become; newer ones keep the version that they say.
 CURRENT_FORMAT = "0.2.0"
@@ -32,7 +32,9 @@ def is_legacy(entry: dict[str, Any]) -> bool:
 
 
 def name_the_nettest(entry: dict[str, Any], source: Source) -> None:
-    """Call the nettest by its canonical name."""
+    """Call the nettest by its canonical name, and keep the name that this one does not tell."""
+    if not tells_all(entry.get("test_name")):
+        keep_beside(entry, "test_name")
     entry["test_name"] = canonical_test_name(entry.get("test_name"))
 
 

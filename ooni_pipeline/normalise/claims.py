@@ -14,7 +14,9 @@ from ooni_pipeline.normalise.source import Source
 #: Keys that the pipeline sets, whatever the client says there.
 OURS = frozenset(("bucket_date", "id", "report_filename", "sanitised", "time_source"))
 #: Keys that the pipeline sets where it cannot use what the client says there.
-MENDED = frozenset(("data_format_version", "measurement_start_time", "report_id", "test_start_time"))
+MENDED = frozenset(
+    ("data_format_version", "measurement_start_time", "report_id", "test_name", "test_start_time")
+)
 PREFIX = "client_"
 
 _CLIENT_KEY = re.compile(f"(?:{PREFIX})+(?:{'|'.join(sorted(OURS | MENDED))})")

@@ -11,6 +11,7 @@ from typing import Any
 
 from ooni_pipeline.normalise.records import answer_of, hostname_of, says_no_more
 from ooni_pipeline.normalise.source import Source
+from ooni_pipeline.normalise.values import bounded
 
 
 def normalise(entry: dict[str, Any], source: Source) -> None:
@@ -19,7 +20,7 @@ def normalise(entry: dict[str, Any], source: Source) -> None:
     queries = test_keys.get("queries")
     if not isinstance(queries, list):
         queries = [] if queries is None else [queries]
-    test_keys["queries"] = [_query(query) for query in queries]
+    test_keys["queries"] = [_query(query) for query in bounded(queries)]
     _verdicts(test_keys, always=entry.get("test_name") == "dns_consistency")
 
 

@@ -10,7 +10,10 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from ooni_pipeline.normalise.aside import free_key
 from ooni_pipeline.normalise.source import Source
+from ooni_pipeline.normalise.values import bounded
+from ooni_pipeline.report.entry import OVERRULED
 
 Headers = list[list[Any]]
 
@@ -24,10 +27,10 @@ def normalise(entry: dict[str, Any], source: Source) -> None:
     if not isinstance(sessions, list):
         sessions = [] if sessions is None else [sessions]
     sessions = _paired(test_keys, sessions)
-    if test_keys.get("request") and test_keys.get("response"):  # tor_http_requests had one of each
-        one = {"request": test_keys.pop("request"), "response": test_keys.pop("response")}
-        sessions = [*sessions, one]
-    test_keys["requests"] = experiment_first([_session(session) for session in sessions])
+    if isinstance(test_keys.get("request"), dict) or isinstance(test_keys.get("response"), dict):
+        # tor_http_requests had one of each, or one alone
+        sessions = [*sessions, {key: test_keys.pop(key, None) for key in ("request", "response")}]
+    test_keys["requests"] = experiment_first([_session(session) for session in bounded(sessions)])
 
 
 def _paired(test_keys: dict[str, Any], sessions: list[Any]) -> list[Any]:
@@ -124,10 +127,7 @@ def _are_the_same(pairs: Headers, known: Headers) -> bool:
 def _keep(mapping: dict[str, Any], key: str) -> None:
     """Keep what stands under ``key``, which is about to be replaced, under a key that is free."""
     if mapping.get(key) is not None:
-        kept = f"legacy_{key}"
-        while kept in mapping:
-            kept = f"legacy_{kept}"
-        mapping[kept] = mapping[key]
+        mapping[free_key(mapping, OVERRULED + key)] = mapping[key]
 
 
 def header_pairs(headers: Any) -> Headers:
@@ -154,11 +154,13 @@ def _through(request: dict[str, Any]) -> dict[str, Any]:
     """How the request travelled: ``shttp://`` meant through Tor before there was a ``tor`` key."""
     url, tor = request.get("url"), request.get("tor")
     said = tor if isinstance(tor, dict) else {}
-    is_tor = tor is True or said.get("is_tor") is True
-    if not isinstance(tor, (dict, bool)) or not isinstance(said.get("is_tor"), (bool, type(None))):
+    by_url = isinstance(url, str) and url.startswith("shttp")
+    is_tor = by_url or tor is True or said.get("is_tor") is True
+    contradicts = by_url and (tor is False or said.get("is_tor") is False)
+    unclear = not isinstance(tor, (dict, bool)) or not isinstance(said.get("is_tor"), (bool, type(None)))
+    if contradicts or unclear:
         _keep(request, "tor")
-    if isinstance(url, str) and url.startswith("shttp"):
-        is_tor = True
+    if isinstance(url, str) and by_url:
         url = url[1:] if url.startswith("shttp://") else url
     exits = {"is_tor": None, "exit_ip": None, "exit_name": None}
     return {**request, "url": url, "tor": {**exits, **said, "is_tor": is_tor}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ooni_pipeline.normalise.aside import free_key, same
 from ooni_pipeline.normalise.claims import is_client_key
 from ooni_pipeline.normalise.source import Source
 from ooni_pipeline.report.entry import BASE_KEYS
@@ -35,7 +36,7 @@ def lift_report(entry: dict[str, Any], source: Source) -> None:
         del entry["report"]
         left = _fill(entry, below)
         if left:
-            entry["report"] = left
+            entry[free_key(entry, "report")] = left
 
 
 def flatten_options(entry: dict[str, Any], source: Source) -> None:
@@ -45,10 +46,7 @@ def flatten_options(entry: dict[str, Any], source: Source) -> None:
     if isinstance(options, dict):
         subargs = options.get("subargs")
         entry["options"] = subargs if isinstance(subargs, list) else []
-        key = "legacy_options"
-        while key in entry:  # a client may call something so
-            key = f"legacy_{key}"
-        entry[key] = options
+        entry[free_key(entry, "legacy_options")] = options  # a client may call something so
 
 
 def nest_test_keys(entry: dict[str, Any], source: Source) -> None:
@@ -76,7 +74,7 @@ def _nest(entry: dict[str, Any], kept: frozenset[str]) -> None:
     nested = {key: entry.pop(key) for key in outside}
     left = _fill(nested, inner) if isinstance(inner, dict) else inner
     if left not in (None, {}):
-        nested["test_keys"] = left
+        nested[free_key(nested, "test_keys")] = left
     entry["test_keys"] = nested
 
 
@@ -86,11 +84,6 @@ def _fill(above: dict[str, Any], below: dict[str, Any]) -> dict[str, Any]:
     for key, value in below.items():
         if above.get(key) is None:
             above[key] = value
-        elif value is not None and not _same(value, above[key]):
+        elif value is not None and not same(value, above[key]):
             left[key] = value
     return left
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Whether two plain values are the same. (Comparing what a stranger nested deeply may not end well.)"""
-    return isinstance(one, (str, int, float)) and type(one) is type(other) and bool(one == other)

@@ -6,7 +6,8 @@ import datetime as dt
 from dataclasses import dataclass, field
 from typing import Any
 
-from ooni_pipeline.report.entry import BASE_KEYS, RawEntry, ReportHeader
+from ooni_pipeline.normalise.aside import free_key, same
+from ooni_pipeline.report.entry import BASE_KEYS, OVERRULED, RawEntry, ReportHeader
 
 #: Keys of the base schema that an entry says for itself, whatever its header says.
 OF_THE_ENTRY = frozenset(
@@ -43,13 +44,21 @@ class Source:
 
         The header wins where it speaks for the report, unless what it says is null; the results of an
         entry, and its own times, are its own (``test_start_time`` of an entry is another thing than that
-        of its header).
+        of its header). What is overruled is kept under ``legacy_<key>``.
         """
         own, header = self.raw.value, self.report.header.value
         merged = {**own, **header}
-        for key in own.keys() & header.keys():
-            if own[key] is not None and (header[key] is None or key not in OF_THE_REPORT):
-                merged[key] = own[key]
+        for key in own:  # in its order: a set would give another one every time
+            if key not in header:
+                continue
+            ours, theirs = own[key], header[key]
+            if key in OF_THE_ENTRY:  # the header's stays for who asks it: see times
+                merged[key] = theirs if ours is None else ours
+                continue
+            wins, loses = (theirs, ours) if key in OF_THE_REPORT and theirs is not None else (ours, theirs)
+            merged[key] = wins
+            if loses is not None and not same(wins, loses):
+                merged[free_key(merged, OVERRULED + key)] = loses
         return merged
 
     def own(self, key: str) -> Any:

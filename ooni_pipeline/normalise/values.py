@@ -1,4 +1,4 @@
-"""The rule for byte strings, which only YAML reports hold: text where they are text, else base64."""
+"""Rules for values of all families: byte strings (only YAML reports hold them) and how many there may be."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import base64
 import re
 from typing import Any
 
+from ooni_pipeline.errors import RejectReason
 from ooni_pipeline.normalise.source import Source
+from ooni_pipeline.report.entry import MAX_RECORDS, EntryRejected
 
 #: A byte string has a tag, however it is written, and a tag begins with an exclamation mark that stands
 #: behind none of these (as that of ``<!DOCTYPE`` does, which most bodies hold). The mark comes first here,
@@ -19,6 +21,13 @@ def binary_to_text(entry: dict[str, Any], source: Source) -> None:
     header = source.report.header
     if header.value and (_MAY_BE_TAG.search(source.raw.raw) or _MAY_BE_TAG.search(header.raw)):
         textual(entry)
+
+
+def bounded(records: list[Any]) -> list[Any]:
+    """The records, each of which normalising fills up. Raises EntryRejected TOO_MANY_NODES for too many."""
+    if len(records) > MAX_RECORDS:
+        raise EntryRejected(RejectReason.TOO_MANY_NODES, f"over {MAX_RECORDS} requests or queries")
+    return records
 
 
 def text_or_base64(value: bytes) -> str | dict[str, str]:

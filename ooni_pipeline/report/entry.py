@@ -20,6 +20,11 @@ MAX_DEPTH = 999
 #: An entry may hold this many nodes (keys, values, containers), those that its aliases unfold to included.
 #: The smallest takes over 90 bytes of memory: twice as many would not fit the bound for a process.
 MAX_NODES = 2_500_000
+#: And this many records (requests, queries) that normalising fills up: each becomes 25 nodes or so.
+MAX_RECORDS = 100_000
+#: A normalised entry may be written with this many bytes: letters of all alphabets become three times as
+#: many in ASCII. More is what raw control characters and headers of megabytes become.
+MAX_WRITTEN_BYTES = 3 * MAX_ENTRY_BYTES
 
 #: The top-level keys of a normalised entry, in the order in which they are written; all are always
 #: present. Source: the 2016 base schema (``df-000-base``) as the batch pipeline wrote it.
@@ -48,16 +53,21 @@ BASE_KEYS = (
     "test_keys",
 )
 
+#: What one thing says and another overrules is kept under its key with this before it, once or more often.
+OVERRULED = "legacy_"
+
 
 @dataclass(frozen=True)
 class ReportHeader:
     """The first document of a YAML report; JSON reports have none (an empty one stands for it).
 
-    ``raw`` are the bytes of the document without its framing lines.
+    ``raw`` are the bytes of the document without its framing lines, the counts are as in RawEntry.
     """
 
     value: dict[str, Any] = field(default_factory=dict)
     raw: bytes = b""
+    nonfinite: int = 0
+    duplicate_keys: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,7 +78,8 @@ class RawEntry:
     without its end, or the YAML document without its framing lines. ``offset`` is where they begin in
     the uncompressed report. ``nonfinite`` counts NaN and Infinity, which became null.
     ``duplicate_keys`` counts the values of a YAML entry that a later one of the same key replaced
-    (ujson does not tell, so of a JSON entry it is 0).
+    (ujson does not tell, so of a JSON entry it is 0). ``without_end`` tells that the report ends with
+    this YAML document, before the line that should end it: what it says may not be all.
     """
 
     value: dict[str, Any]
@@ -76,6 +87,7 @@ class RawEntry:
     offset: int
     nonfinite: int = 0
     duplicate_keys: int = 0
+    without_end: bool = False
 
 
 @dataclass(frozen=True)

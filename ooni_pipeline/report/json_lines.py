@@ -19,6 +19,7 @@ from ooni_pipeline.report.entry import (
     MAX_DEPTH,
     MAX_ENTRY_BYTES,
     MAX_NODES,
+    MAX_WRITTEN_BYTES,
     BadEntry,
     EntryRejected,
     RawEntry,
@@ -33,8 +34,6 @@ _OPENING, _CLOSING = b"[" * _LEVELS_AROUND, b"]" * _LEVELS_AROUND
 _NONFINITE = (b"\xf0\x7f", b"\xf0\xff", b"\xf8\x7f", b"\xf8\xff")
 _READ = 1024 * 1024
 _CONTROLS = bytes(range(32))
-#: What letters of all alphabets become in ASCII at most; raw control characters must not become more.
-_MAX_WRITTEN = 3 * MAX_ENTRY_BYTES
 #: An entry of ``MAX_ENTRY_BYTES`` and its end, CR LF.
 _LONGEST_LINE = MAX_ENTRY_BYTES + 2
 _KINDS = {list: "list", str: "string", int: "number", float: "number", bool: "truth value"}
@@ -68,8 +67,8 @@ def parse_entry(line: bytes) -> tuple[dict[str, Any], int]:
     """
     if len(line) > MAX_ENTRY_BYTES:
         raise EntryRejected(RejectReason.TOO_LARGE, f"over {MAX_ENTRY_BYTES} bytes")
-    if len(line) > MAX_ENTRY_BYTES // 2 and len(line) + 5 * _controls(line) > _MAX_WRITTEN:
-        raise EntryRejected(RejectReason.TOO_LARGE, f"over {_MAX_WRITTEN} bytes when written")
+    if len(line) > MAX_ENTRY_BYTES // 2 and len(line) + 5 * _controls(line) > MAX_WRITTEN_BYTES:
+        raise EntryRejected(RejectReason.TOO_LARGE, f"over {MAX_WRITTEN_BYTES} bytes when written")
     if len(line) > MAX_NODES and _nodes(line) > MAX_NODES:
         raise EntryRejected(RejectReason.TOO_MANY_NODES, f"over {MAX_NODES} nodes")
     value = _parse(line)
@@ -170,12 +169,14 @@ def read_entries(
     """Every line of a JSON report, also a last one without an end, which is kept when it parses.
 
     A report that is one object over many lines (pretty-printed, at most ``MAX_ENTRY_BYTES``) is one
-    entry. ``fault()`` tells, once the bytes have ended, why they ended too early, or None: the reason of
+    entry. Of a run of blank lines the first is a BadEntry, the others are framing: two bytes of gzip hold a
+    thousand. ``fault()`` tells, once the bytes have ended, why they ended too early, or None: the reason of
     a last line that is not whole.
     """
     readline: Callable[[int], bytes] = stream.readline
     offset = 0
     may_be_pretty = True  # until there was a line that is an entry or can be no beginning of one
+    after_blank = False
     while line := readline(_LONGEST_LINE):
         if not offset and line.startswith(BYTE_ORDER_MARK):
             line = line[len(BYTE_ORDER_MARK) :]
@@ -189,6 +190,11 @@ def read_entries(
         raw = _without_end(line)
         end = line[len(raw) :]
         del line  # a second copy of what may be 64 MB
+        is_blank = not raw or raw.isspace()
+        if is_blank and after_blank:
+            offset += len(raw) + len(end)
+            continue
+        after_blank = is_blank
         entry = _read(raw, offset)
         if isinstance(entry, BadEntry):
             if may_be_pretty and entry.reason is RejectReason.NOT_JSON and raw.lstrip()[:1] == b"{":
@@ -204,7 +210,7 @@ def read_entries(
                 yield bad_entry(broken.reason, offset, raw, broken.detail)
                 return
         yield entry
-        may_be_pretty = may_be_pretty and isinstance(entry, BadEntry) and not raw.strip()
+        may_be_pretty = may_be_pretty and is_blank
         offset += len(raw) + len(end)
 
 

@@ -51,9 +51,9 @@ _DASHED = r"(?P<dashed>[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{6})Z?"
 _ASN = r"(?P<asn>AS(?:[0-9]{1,10}|X)?)"
 _CC = r"(?P<cc>[A-Za-z]{2}|\?\?)"
 _VERSION = r"(?P<version>[0-9]{1,3}(?:\.[0-9]{1,3}){0,3})"
-_TEST = r"(?P<test>[^-]+)"
+_TEST = r"(?P<test>tls-handshake|(?!tls-handshake-)[^-]+)"
 _TITLE = r"(?P<test>[^-](?:.*[^-])?)"  # may hold dashes: tls-handshake
-_ID = r"(?P<id>[^-]+)"
+_ID = r"(?P<id>(?:[0-9]{4}-[0-9]{2}-[0-9]{2}T)?[^-]+)"  # old ones begin with a dashed time
 
 #: Written by us, without Z, and by collectors since 2016-02-05 (D). D and I both have seven fields; the
 #: word "probe" is the sixth here and the last in I.

@@ -56,6 +56,8 @@ CANONICAL_NAMES = {
     "test_send_host_header": INVALID,
 }
 
+#: Raw names of which the canonical one tells all: only case and what joins the words are another.
+_PLAIN = re.compile(rf"[A-Za-z0-9_ -]{{1,{MAX_NAME}}}")
 _NOT_IN_A_SLUG = re.compile(r"[^a-z0-9]+")
 #: Longer names are cut before they are looked at: a probe may send megabytes.
 _LONGEST_LOOK = 256
@@ -76,3 +78,8 @@ def canonical_test_name(raw: object) -> str:
         return known
     slug = _NOT_IN_A_SLUG.sub("_", raw[:_LONGEST_LOOK].lower()).strip("_")[:MAX_NAME].strip("_")
     return CANONICAL_NAMES.get(slug, slug) or INVALID
+
+
+def tells_all(raw: object) -> bool:
+    """Whether the canonical name tells what ``raw`` does; not ``invalid``, not when cut."""
+    return isinstance(raw, str) and bool(_PLAIN.fullmatch(raw)) and canonical_test_name(raw) != INVALID

@@ -7,11 +7,14 @@ import hashlib
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 from ooni_pipeline.errors import RejectReason
 from ooni_pipeline.report.entry import MAX_REJECTED_BYTES, BadEntry
 from ooni_pipeline.report.json_lines import dump_entry
+
+#: So much is kept of what one report has that cannot be taken: two bytes may be such an entry.
+MAX_REJECTED_FILE = 256 * 1024 * 1024
 
 
 def part_of(path: Path) -> Path:
@@ -81,6 +84,7 @@ class RejectedWriter:
     A line has ``reason``, ``detail``, ``source`` (the report's file), ``offset`` and ``size`` (bytes in
     the uncompressed report), ``digest`` (SHA-256 of all its bytes) and ``base64`` (the first
     ``MAX_REJECTED_BYTES`` of them; the rest is in the raw report). No file where nothing was rejected.
+    After ``MAX_REJECTED_FILE`` bytes the last line says that the others are counted, not listed.
     """
 
     def __init__(self, directory: Path, report: str, source: str) -> None:
@@ -88,16 +92,19 @@ class RejectedWriter:
         self._source = source
         self._part = part_of(self.path)
         self._file: IO[bytes] | None = None
+        self._room = MAX_REJECTED_FILE
 
     def __enter__(self) -> RejectedWriter:
         return self
 
     def keep(self, bad: BadEntry) -> None:
         """Keep what the reader could not read."""
+        if self._room <= 0:
+            return
         if self._file is None:
             self._part.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._part.open("wb")
-        record = {
+        record: dict[str, Any] = {
             "reason": bad.reason.value,
             "detail": bad.detail,
             "source": self._source,
@@ -106,7 +113,11 @@ class RejectedWriter:
             "digest": bad.digest,
             "base64": base64.b64encode(bad.raw).decode(),
         }
-        self._file.write(dump_entry(record) + b"\n")
+        self._room -= self._file.write(dump_entry(record) + b"\n")
+        if self._room <= 0:
+            more = "the entries that are rejected from here on are counted; their bytes are in the raw report"
+            record = {"reason": None, "detail": more, "source": self._source, "offset": bad.offset + bad.size}
+            self._file.write(dump_entry(record) + b"\n")
 
     def keep_bytes(self, reason: RejectReason, offset: int, raw: bytes, detail: str) -> None:
         """Keep an entry that was read and then could not be taken by a stage."""

@@ -9,7 +9,9 @@ and reading is faster than ``yaml.CSafeLoader`` because no tree of nodes stands 
 from __future__ import annotations
 
 import binascii
+import dataclasses
 import math
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -56,6 +58,11 @@ _CONTAINER_TAGS = {
     },
 }
 _ONLY_STRINGS = frozenset((str,))
+_WHITE_SPACE = dict.fromkeys(map(ord, " \t\r\n"))
+_BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
+_FLOAT = re.compile(r"[-+]?[0-9]{1,400}(?:\.[0-9]{0,40})?(?:[eE][-+]?[0-9]{1,3})?")
+#: What only entries hold. A header is copied into every entry, so one with a result would make results up.
+_OF_ENTRIES = ("input", "report", "requests", "queries", "test_keys", "test_started", "test_runtime")
 #: What the libyaml of PyYAML 6.0.4 and later says one level above MAX_DEPTH.
 _LIBYAML_TOO_DEEP = "exceeded maximum nesting depth"
 #: Stands for a container that an alias names before it has ended.
@@ -150,9 +157,12 @@ class _Builder:
             elif kind is MappingEndEvent or kind is SequenceEndEvent:
                 done = parts
                 parts, anchor, tag = outer.pop()
-                value = (
-                    done if kind is SequenceEndEvent else done[::2] if tag in _SETS else self.mapping(done)
-                )
+                if kind is SequenceEndEvent:
+                    value = done
+                elif tag in _SETS and not any(part is not None for part in done[1::2]):
+                    value = done[::2]
+                else:
+                    value = self.mapping(done)
                 if anchor is not None:
                     self.anchors[anchor] = value
                 parts.append(value)
@@ -171,10 +181,14 @@ class _Builder:
     def number(self, text: str) -> str | int | float | None:
         """The value of a plain scalar that begins like a number."""
         value = number(text)
-        if isinstance(value, float) and not math.isfinite(value):
-            self.nonfinite += 1
-            return None
-        return value
+        return self.finite(value) if isinstance(value, float) else value
+
+    def finite(self, value: float) -> float | None:
+        """The number; null, counted, for NaN and infinities."""
+        if math.isfinite(value):
+            return value
+        self.nonfinite += 1
+        return None
 
     def tagged(self, tag: str, text: str) -> str | bytes | int | float | None:
         """The value of a scalar whose tag is written out."""
@@ -184,12 +198,12 @@ class _Builder:
         if not tag.startswith(_STANDARD) or name not in _VALUE_TAGS:
             raise EntryRejected(RejectReason.UNSAFE_TAG, "a tag outside the list")
         if name in ("binary", "bytes"):
-            return binascii.a2b_base64(text.encode("ascii"))
+            return _from_base64(text)
         if name in ("null", "none"):
             return None
         value = WORDS[text.lower()] if name == "bool" and text.lower() in WORDS else self.number(text or "x")
-        if name == "float" and isinstance(value, int):
-            value = float(value)
+        if name == "float" and isinstance(value, (int, str)) and _FLOAT.fullmatch(str(value)):
+            value = self.finite(float(value))  # 1e5 is a number only where the tag says so
         if isinstance(value, str):
             raise EntryRejected(RejectReason.NOT_YAML, "a value that its tag does not allow")
         return value
@@ -265,6 +279,14 @@ class _Builder:
             raise EntryRejected(RejectReason.TOO_LARGE, f"over {MAX_ENTRY_BYTES} bytes when unfolded")
 
 
+def _from_base64(text: str) -> bytes:
+    """The bytes of a base64 text. Raises ValueError for what is none: characters that mean nothing too."""
+    packed = text.translate(_WHITE_SPACE)
+    if not _BASE64.fullmatch(packed):
+        raise ValueError
+    return binascii.a2b_base64(packed)
+
+
 def _bytes_as_text(value: bytes) -> str:
     try:
         return value.decode("utf-8")
@@ -288,12 +310,14 @@ def read_header(sections: Iterator[Section], fault: Callable[[], EntryRejected |
     if not section.finished and not raw.endswith(b"\n"):
         raise BadReport(RejectReason.BAD_HEADER, "the bytes end within it")
     try:
-        value = parse_document(raw).value
+        value, nonfinite, duplicate_keys = parse_document(raw)
     except EntryRejected as rejected:
         raise BadReport(RejectReason.BAD_HEADER, str(rejected)) from None
     if not value or not isinstance(value, dict):
         raise BadReport(RejectReason.BAD_HEADER, f"not a mapping but {_KINDS[type(value)]}")
-    return ReportHeader(value, raw)
+    if any(value.get(key) is not None for key in _OF_ENTRIES):
+        raise BadReport(RejectReason.BAD_HEADER, "the first document is an entry: there is no header")
+    return ReportHeader(value, raw, nonfinite, duplicate_keys)
 
 
 def read_entries(
@@ -314,6 +338,7 @@ def read_entries(
                 broken = broken or EntryRejected(RejectReason.TRUNCATED, "the last document has no end")
                 yield section.rejected(broken.reason, broken.detail)
                 return
+            entry = dataclasses.replace(entry, without_end=True)
         yield entry
 
 

@@ -7,11 +7,9 @@ from typing import Any
 from ooni_pipeline.sanitise.bridge_lines import parse_bridge_line
 from ooni_pipeline.sanitise.cuts import MARKER, Cuts, test_keys_of
 from ooni_pipeline.sanitise.strings import strings_in
-from ooni_pipeline.sanitise.tor_logs import clean_log
+from ooni_pipeline.sanitise.tor_logs import clean_logs
 
 LOGS = ("tor_log", "obfsproxy_log")
-#: The command line, which may hold bridge lines.
-COMMAND_LINES = ("options", "legacy_options")
 
 
 def sanitise(entry: dict[str, Any], cuts: Cuts) -> None:
@@ -21,11 +19,7 @@ def sanitise(entry: dict[str, Any], cuts: Cuts) -> None:
     not know it.
     """
     test_keys = test_keys_of(entry)
-    for mapping, keys in ((test_keys, LOGS + COMMAND_LINES), (entry, COMMAND_LINES)):
-        for key in keys:
-            if mapping.get(key):
-                mapping[key], count = clean_log(mapping[key])
-                cuts.count(key, count)
+    clean_logs(entry, LOGS, cuts)
     written = strings_in([entry.get("input"), test_keys.get("bridge_address")])
     lines = [parse_bridge_line(line) for line in written]
     for line in lines:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ooni_pipeline.sanitise.cuts import Cuts
 from ooni_pipeline.sanitise.settings import Settings
-from ooni_pipeline.sanitise.strings import change_strings
+from ooni_pipeline.sanitise.strings import change_strings, mappings_in, plain_key
 
 #: Keys whose value becomes null.
 NULLED = ("probe_city", "probe_id")
@@ -32,26 +32,32 @@ def lines(settings: Settings) -> bytes:
     pairs = rf'(?:{allowed}(?:"[^"\\]*"|[^]"\\,{{}}[]+),)*'
     return "|".join(
         [
-            *(f'"{key}":[^n]' for key in NULLED),
-            r'"annotations":[^n{]',
-            rf'"annotations":\{{{pairs}(?:"{name}|{allowed}(?:[{{[]|"[^"\\]*\\))',
-            r'"input":(?:[^n"]|"(?:[^"\\]|\\.)*[@#])',
+            *(f'{key}":[^n]' for key in NULLED),
+            r'annotations":[^n{]',
+            rf'annotations":\{{{pairs}(?:"{name}|{allowed}(?:[{{[]|"[^"\\]*\\))',
+            r'input":(?:[^n"]|"(?:[^"\\]|\\.)*[@#])',
         ]
     ).encode()
 
 
 def sanitise(entry: dict[str, Any], cuts: Cuts) -> None:
-    """Cut these keys, also where a legacy entry has them: among the keys of its test."""
-    test_keys = entry.get("test_keys")
-    for mapping in (entry, test_keys) if isinstance(test_keys, dict) else (entry,):
-        for key in NULLED:
-            if mapping.get(key) is not None:
+    """Cut these keys wherever they stand: legacy entries have them among the keys of their test, and what
+    was overruled stands below yet others."""
+    passwords: set[str] = set()
+    for mapping in mappings_in(entry):
+        for key, value in mapping.items():
+            name = plain_key(key)
+            if value is None:
+                continue
+            if name in NULLED:
                 mapping[key] = None
-                cuts.count(key)
-        if mapping.get("annotations") is not None:
-            mapping["annotations"] = _allowed(mapping["annotations"], cuts)
-    if entry.get("input") is not None:
-        _clean_input(entry, cuts)
+                cuts.count(name)
+            elif name == "annotations":
+                mapping[key] = _allowed(value, cuts)
+            elif name == "input":
+                mapping[key] = _clean_input(value, passwords, cuts)
+    if passwords:
+        _cut_passwords(entry, passwords)
 
 
 def _allowed(annotations: Any, cuts: Cuts) -> dict[str, Any]:
@@ -68,12 +74,8 @@ def _allowed(annotations: Any, cuts: Cuts) -> dict[str, Any]:
     return kept
 
 
-def _clean_input(entry: dict[str, Any], cuts: Cuts) -> None:
-    """Cut user names, passwords and fragments from the URLs of the input.
-
-    The same user name and password go from the rest of the entry too, where its requests repeat the URL.
-    """
-    passwords: set[str] = set()
+def _clean_input(value: Any, passwords: set[str], cuts: Cuts) -> Any:
+    """An input without user names, passwords and fragments in its URLs; ``passwords`` grows by the former."""
 
     def change(text: str) -> str:
         if match := _USERINFO.match(text):
@@ -86,17 +88,20 @@ def _clean_input(entry: dict[str, Any], cuts: Cuts) -> None:
             text = text[: match.start(1)]
         return text
 
-    root = [entry["input"]]
+    root = [value]
     change_strings(root, change)
-    entry["input"] = root[0]
+    return root[0]
+
+
+def _cut_passwords(entry: dict[str, Any], passwords: set[str]) -> None:
+    """Cut them from the rest of the entry too, where its requests repeat the URL."""
 
     def without_passwords(text: str) -> str:
         for userinfo in passwords:
             text = text.replace("//" + userinfo, "//")
         return text
 
-    if passwords:
-        change_strings(entry, without_passwords)
+    change_strings(entry, without_passwords)
 
 
 def _none_of(names: Iterable[str]) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 from ooni_pipeline.report.json_lines import dumps, loads
 from ooni_pipeline.sanitise.cuts import Cuts
 from ooni_pipeline.sanitise.settings import Settings
+from ooni_pipeline.sanitise.strings import plain_key
 
 MARKER = "[scrubbed]"
 
@@ -60,7 +61,7 @@ def _scrub(root: dict[str, Any] | list[Any], matches: _Matches) -> tuple[int, in
         for key, value in container.items() if isinstance(container, dict) else enumerate(container):
             if isinstance(value, (dict, list)):
                 waiting.append(value)
-                if key in _KEYS:
+                if isinstance(key, str) and plain_key(key) in _KEYS:
                     count += _scrub_headers(value, matches)
             elif key == "body" and isinstance(value, str) and any(name in value for name in _ECHOES):
                 container[key], more = _scrub_echo(value, matches)

@@ -6,15 +6,18 @@ from typing import Any
 
 from ooni_pipeline.sanitise.cuts import Cuts
 from ooni_pipeline.sanitise.settings import Settings
+from ooni_pipeline.sanitise.strings import mappings_in, plain_key
 
 WITHHELD = "127.0.0.1"
 
 
 def withhold(entry: dict[str, Any], cuts: Cuts) -> None:
-    """Put 127.0.0.1 in the place of any other probe_ip."""
-    if entry.get("probe_ip") not in (None, WITHHELD):
-        entry["probe_ip"] = WITHHELD
-        cuts.count("probe_ip")
+    """Put 127.0.0.1 in the place of any other probe_ip, also of one that was overruled by another."""
+    for mapping in mappings_in(entry):
+        for key, value in mapping.items():
+            if plain_key(key) == "probe_ip" and value not in (None, WITHHELD):
+                mapping[key] = WITHHELD
+                cuts.count("probe_ip")
 
 
 def _other_than_withheld() -> bytes:
@@ -23,7 +26,7 @@ def _other_than_withheld() -> bytes:
         text[:place].replace(b".", rb"\.") + b"[^" + text[place : place + 1] + b"]"
         for place in range(len(text))
     ]
-    return b'"probe_ip":(?:[^"n]|"(?:' + b"|".join(others) + b"))"
+    return b'probe_ip":(?:[^"n]|"(?:' + b"|".join(others) + b"))"
 
 
 #: A regular expression for a probe_ip that is neither null nor the one that says withheld. (re2 knows no

@@ -1,9 +1,11 @@
-"""Changing every string of an entry, wherever it stands, without recursion."""
+"""Walking through an entry without recursion: every string, every mapping, wherever it stands."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
+
+from ooni_pipeline.report.entry import OVERRULED
 
 
 def change_strings(root: dict[str, Any] | list[Any], change: Callable[[str], str]) -> None:
@@ -32,6 +34,24 @@ def strings_in(value: Any) -> list[str]:
 
     change_strings([value], keep)
     return found
+
+
+def mappings_in(root: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """``root`` and every mapping below it, each before what it holds."""
+    waiting: list[Any] = [root]
+    for container in waiting:
+        if isinstance(container, dict):
+            yield container
+            waiting += [value for value in container.values() if isinstance(value, (dict, list))]
+        else:
+            waiting += [value for value in container if isinstance(value, (dict, list))]
+
+
+def plain_key(key: str) -> str:
+    """The key that a value had before another one overruled it."""
+    while key.startswith(OVERRULED):
+        key = key[len(OVERRULED) :]
+    return key
 
 
 def _change_keys(mapping: dict[str, Any], change: Callable[[str], str]) -> None:

@@ -20,11 +20,9 @@ from typing import Any
 from ooni_pipeline.sanitise.bridge_lines import parse_bridge_line
 from ooni_pipeline.sanitise.cuts import MARKER, Cuts, test_keys_of
 from ooni_pipeline.sanitise.strings import change_strings
-from ooni_pipeline.sanitise.tor_logs import clean_log
+from ooni_pipeline.sanitise.tor_logs import clean_log, clean_logs
 
 LOGS = ("tor_log", "tor_logs", "obfsproxy_log", "logs")
-#: The command line, which may hold bridge lines.
-COMMAND_LINES = ("options", "legacy_options")
 
 #: The authorities of all times, as Tor's own list names them.
 AUTHORITIES = frozenset(
@@ -39,18 +37,14 @@ AUTHORITY_PROTOCOLS = frozenset({"dir_port", "or_port_dirauth"})
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 
 
-def clean_logs(entry: dict[str, Any], cuts: Cuts) -> None:
+def clean(entry: dict[str, Any], cuts: Cuts) -> None:
     """Clean the logs and the command line."""
-    for mapping, keys in ((test_keys_of(entry), LOGS + COMMAND_LINES), (entry, COMMAND_LINES)):
-        for key in keys:
-            if mapping.get(key):
-                mapping[key], count = clean_log(mapping[key])
-                cuts.count(key, count)
+    clean_logs(entry, LOGS, cuts)
 
 
 def sanitise(entry: dict[str, Any], cuts: Cuts) -> None:
     """Clean the logs, and take what tells where it is from every target that is not an authority."""
-    clean_logs(entry, cuts)
+    clean(entry, cuts)
     holder = test_keys_of(entry)
     targets = holder.get("targets")
     if not targets:

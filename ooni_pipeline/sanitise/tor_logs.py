@@ -7,8 +7,12 @@ import ipaddress
 import re
 from typing import Any
 
-from ooni_pipeline.sanitise.cuts import MARKER
+from ooni_pipeline.report.entry import OVERRULED
+from ooni_pipeline.sanitise.cuts import MARKER, Cuts, test_keys_of
 from ooni_pipeline.sanitise.strings import change_strings
+
+#: Keys among those of the test under which the contradictions of an entry with itself are left.
+_LEFT = ("report", "test_keys")
 
 _V4 = r"(?<![0-9])(?<![0-9]\.)(?P<v4>[0-9]{1,3}(?:\.[0-9]{1,3}){3})(?:/[0-9]{1,2})?(?::[0-9]{1,5})?(?![0-9])"
 _ONLY_V4 = re.compile(_V4)
@@ -19,6 +23,21 @@ _IN_LOGS = re.compile(
     r"|\[?(?P<v6>(?:(?<![0-9A-Fa-f:])[0-9A-Fa-f]{1,4}|(?<![0-9A-Za-z:])):[0-9A-Fa-f:.]{1,41})"
     r"(?:%\w{1,15})?(?:\](?::[0-9]{1,5})?)?"
 )
+
+
+#: The command line, which may hold bridge lines.
+COMMAND_LINES = ("options", "legacy_options")
+
+
+def clean_logs(entry: dict[str, Any], logs: tuple[str, ...], cuts: Cuts) -> None:
+    """Clean these logs, the command line, and whatever was overruled: it may be any of them."""
+    test_keys = test_keys_of(entry)
+    for mapping in (test_keys, entry):
+        for key, value in mapping.items():
+            overruled = key.startswith(OVERRULED) or (key in _LEFT and mapping is test_keys)
+            if value and (key in COMMAND_LINES or overruled or (key in logs and mapping is test_keys)):
+                mapping[key], count = clean_log(value)
+                cuts.count(key if key in COMMAND_LINES or key in logs else "overruled", count)
 
 
 def clean_log(value: Any) -> tuple[Any, int]:

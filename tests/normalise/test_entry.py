@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import itertools
+import re
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from ooni_pipeline.normalise.claims import MENDED, OURS
 from ooni_pipeline.report.entry import BASE_KEYS, MAX_DEPTH
-from ooni_pipeline.report.json_lines import dump_entry, loads
+from ooni_pipeline.report.json_lines import dump_entry, dumps, loads
 from tests.normalise.entries import normalised
 
 SCALARS = (
@@ -233,8 +235,19 @@ def test_the_header_speaks_for_the_report_and_the_entry_for_itself() -> None:
     entry = {"probe_cc": "FR", "probe_asn": "AS7", "input": "entry", "agent": "entry", "test_runtime": 1.5}
     result = normalised(entry, header)
     assert (result["probe_cc"], result["probe_asn"], result["input"]) == ("IT", "AS7", "entry")
-    assert result["test_keys"]["agent"] == "entry"
+    assert result["test_keys"] == {"agent": "entry", "legacy_agent": "header", "legacy_probe_cc": "FR"}
     assert (result["test_version"], result["test_runtime"]) == ("0.1", 1.5)
+
+
+def test_a_null_of_the_entry_is_its_own() -> None:
+    result = normalised({"failure": None, "options": None}, {"failure": "header", "options": ["-f"]})
+    assert result["test_keys"] == {"failure": None, "legacy_failure": "header"}
+    assert result["options"] == ["-f"]
+
+
+def test_what_says_the_same_is_not_kept_twice() -> None:
+    same = {"probe_cc": "IT", "options": ["-f", "x"], "test_helpers": {"backend": {"a": [1]}}, "agent": "a"}
+    assert normalised(dict(same), same)["test_keys"] == {"agent": "a"}
 
 
 def test_one_entry_leaves_the_header_of_the_next_alone() -> None:
@@ -264,6 +277,47 @@ def test_what_is_lifted_and_nested_does_not_overwrite() -> None:
         "report": {"input": "below"},
         "test_keys": {"same": 2},
     }
+
+
+def test_nor_does_it_overwrite_what_is_called_so_itself() -> None:
+    result = normalised({"input": "a", "report": {"report": "x", "input": "b"}})
+    assert result["test_keys"] == {"report": "x", "legacy_report": {"input": "b"}}
+    result = normalised({"a": 1, "test_keys": {"a": 2, "test_keys": "x"}})
+    assert result["test_keys"] == {"a": 1, "test_keys": "x", "legacy_test_keys": {"a": 2}}
+
+
+@settings(max_examples=200)
+@given(
+    st.sampled_from(["http_requests", "dns_consistency", "tls_handshake", "traceroute", "tcp_connect"]),
+    st.dictionaries(
+        st.sampled_from(
+            ["report", "test_keys", "requests", "queries", "options", "tampering", "tor", "a", "request"]
+        ),
+        st.recursive(
+            st.just("MARK"),
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(
+                    st.sampled_from(
+                        ["report", "test_keys", "request", "response", "headers", "tor", "url", "a"]
+                    ),
+                    inner,
+                    max_size=4,
+                )
+            ),
+            max_leaves=12,
+        ),
+        max_size=5,
+    ),
+    st.dictionaries(st.sampled_from(["a", "tor", "requests", "probe_asn"]), st.just("MARK"), max_size=3),
+)
+def test_nothing_of_a_legacy_entry_is_lost(name: str, entry: dict[str, Any], header: dict[str, Any]) -> None:
+    """Every leaf has a number of its own; all of them must be somewhere in the result."""
+    numbers = itertools.count()
+    text = re.sub("MARK", lambda _: f"leaf{next(numbers)}.", dumps([entry, header]))
+    entry, header = loads(text)
+    result = dumps(normalised(entry, {**header, "test_name": name}))
+    assert [leaf for leaf in re.findall(r"leaf[0-9]+\.", text) if leaf not in result] == []
 
 
 @pytest.mark.parametrize("test_keys", [[1, 2], "text", 5, True])

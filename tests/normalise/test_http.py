@@ -62,6 +62,7 @@ def test_a_name_that_is_no_text_stays_in_the_list() -> None:
         ({"url": "http://a"}, NOT_TOR, "http://a"),
         ({"url": "shttp://a"}, TOR, "http://a"),
         ({"url": "shttp://a", "tor": False}, TOR, "http://a"),
+        ({"url": "shttp://a", "tor": True}, TOR, "http://a"),
         ({"tor": {"is_tor": False}, "url": "http://a"}, NOT_TOR, "http://a"),
         ({"tor": {"is_tor": True}, "url": "http://a"}, TOR, "http://a"),
         (

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from ooni_pipeline import normalise
+from ooni_pipeline.normalise import reports
 from ooni_pipeline.normalise.reports import MAX_HEADER_BYTES, normalise_report
 from ooni_pipeline.normalise.source import ReportContext
+from ooni_pipeline.report import writer
 from ooni_pipeline.report.entry import RawEntry
 from ooni_pipeline.report.json_lines import loads
 from ooni_pipeline.report.work import Job, Outcome
@@ -44,13 +46,51 @@ def test_every_entry_is_accounted_for(tmp_path: Path) -> None:
 def test_replaced_keys_are_counted(tmp_path: Path) -> None:
     outcome, _ = run(tmp_path, "r.yaml", b"---\na: 1\n...\n---\n{b: 1, b: 2, b: 3}\n...\n")
     assert outcome.counts.notes == {"duplicate_keys": 2}
+    outcome, _ = run(tmp_path, "r.yaml", b"---\n{a: 1, a: .nan}\n...\n---\nb: 1\n...\n")
+    assert outcome.counts.notes == {"duplicate_keys": 1, "nonfinite": 1}, "those of the header too"
+
+
+def test_a_last_document_without_its_end_is_noted(tmp_path: Path) -> None:
+    outcome, _ = run(tmp_path, "r.yaml", b"---\na: 1\n...\n---\nb: 1\n...\n---\nqueries:\n- a\n")
+    assert (outcome.counts.out, outcome.counts.notes) == (2, {"without_end": 1})
+
+
+def test_few_bytes_do_not_fill_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reports, "OUTPUT_FLOOR", 100_000)
+    monkeypatch.setattr(reports, "OUTPUT_RATIO", 1)
+    header = b"---\nnote: " + b"x" * 20_000 + b"\n...\n"
+    outcome, job = run(tmp_path, "r.yaml", header + b"---\nb: 1\n...\n" * 50)
+    assert outcome.counts.rejected == {"report_too_large": 1}
+    assert (outcome.counts.out, outcome.counts.missing()) == (6, 0)
+    assert job.destination.stat().st_size < 150_000
+    (kept,) = [loads(line) for line in (job.rejected / "r.jsonl").read_bytes().splitlines()]
+    assert kept["offset"] == len(header) + 6 * 13 + 4, "where reading ended"
+
+
+def test_nor_do_bad_entries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "MAX_REJECTED_FILE", 1000)
+    monkeypatch.setattr(reports, "MAX_BAD_ENTRIES", 20)
+    outcome, job = run(tmp_path, "r.json", b'{"a":1}\n' + b"0\n" * 30)
+    assert outcome.counts.rejected == {"not_a_mapping": 20, "report_too_large": 1}
+    kept = [loads(line) for line in (job.rejected / "r.jsonl").read_bytes().splitlines()]
+    assert 2 < len(kept) < 10
+    assert [one["reason"] for one in kept] == ["not_a_mapping"] * (len(kept) - 1) + [None]
+    assert kept[-1]["offset"] == kept[-2]["offset"] + 1
+    assert "raw report" in kept[-1]["detail"]
+
+
+def test_what_normalising_makes_too_large_is_rejected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reports, "MAX_WRITTEN_BYTES", 10_000)
+    entry = '{"test_name":"http_requests","requests":[{"request":{"headers":[["a","%s"]]}}]}\n'
+    outcome, _ = run(tmp_path, "r.json", (entry % ("é" * 500) + entry % ("é" * 1000)).encode())
+    assert (outcome.counts.out, outcome.counts.rejected) == (1, {"too_large": 1})
 
 
 def test_an_entry_that_cannot_be_normalised_costs_only_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ooni_pipeline.normalise import reports
-
     def fail(raw: RawEntry, report: ReportContext) -> normalise.Entry:
         if raw.value.get("a") == "bad":
             raise RecursionError("quoting content would be a leak")
@@ -68,6 +108,8 @@ def test_an_entry_that_cannot_be_normalised_costs_only_itself(
     [
         ("r.json", b"", "empty_report"),
         ("r.yaml", b"---\nnull\n...\n", "bad_header"),
+        ("r.yaml", b"---\ninput: a\n...\n---\ninput: b\n...\n", "bad_header"),
+        ("r.yaml", b"---\nreport: {x: y}\n...\n---\nreport: {x: z}\n...\n", "bad_header"),
         ("r.yaml", b"---\n[\n...\n---\na: 1\n...\n", "bad_header"),
         ("r.yaml", b"---\na: " + b"x" * MAX_HEADER_BYTES + b"\n...\n---\nb: 1\n...\n", "bad_header"),
         (

@@ -63,6 +63,53 @@ WHEN = datetime(2016, 9, 28, 6, 28, 4)
             id="C",
         ),
         pytest.param(
+            "20160228T000000Z-tls-handshake-20160228T000000Z_AS1_abc-AS1-IT-probe-0.2.0.yaml",
+            ReportName(
+                datetime(2016, 2, 28),
+                "tls-handshake",
+                "20160228T000000Z_AS1_abc",
+                "AS1",
+                "IT",
+                "0.2.0",
+                "yaml",
+                False,
+            ),
+            id="D, the nettest with a dash",
+        ),
+        pytest.param(
+            "20160128T000000Z-tls-handshake-AS1-IT-probe-0.2.0.yaml",
+            ReportName(datetime(2016, 1, 28), "tls-handshake", None, "AS1", "IT", "0.2.0", "yaml", False),
+            id="C, the nettest with a dash",
+        ),
+        pytest.param(
+            "20121209T051845Z-MM-AS9988-tls-handshake-no_report_id-0.1.0-probe.yaml",
+            ReportName(
+                datetime(2012, 12, 9, 5, 18, 45),
+                "tls-handshake",
+                None,
+                "AS9988",
+                "MM",
+                "0.1.0",
+                "yaml",
+                False,
+            ),
+            id="I, the nettest with a dash",
+        ),
+        pytest.param(
+            "20160228T000000Z-http_host-2016-02-27T235959Z_AS1_abc-AS1-IT-probe-0.2.0.json",
+            ReportName(
+                datetime(2016, 2, 28),
+                "http_host",
+                "2016-02-27T235959Z_AS1_abc",
+                "AS1",
+                "IT",
+                "0.2.0",
+                "json",
+                False,
+            ),
+            id="D, the report id with a dashed time",
+        ),
+        pytest.param(
             "reports/NL/http_requests-2014-09-01T101112Z-AS3265-probe.yamloo",
             ReportName(
                 datetime(2014, 9, 1, 10, 11, 12),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ooni_pipeline.report.nettests import CANONICAL_NAMES, canonical_test_name
+from ooni_pipeline.report.nettests import CANONICAL_NAMES, canonical_test_name, tells_all
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,18 @@ from ooni_pipeline.report.nettests import CANONICAL_NAMES, canonical_test_name
 )
 def test_canonical_name(raw: object, canonical: str) -> None:
     assert canonical_test_name(raw) == canonical
+
+
+@pytest.mark.parametrize(
+    ("raw", "tells"),
+    [
+        ("HTTP Requests Test", True), ("tls-handshake", True), ("web_connectivity", True),
+        ("summary", False), ("../../x", False), ("тест", False), ("x" * 65, False), ("", False),
+        (None, False), (5, False), (["a"], False),
+    ],
+)  # fmt: skip
+def test_where_the_canonical_name_tells_all(raw: object, tells: bool) -> None:
+    assert tells_all(raw) is tells
 
 
 @given(st.text() | st.sampled_from(sorted(CANONICAL_NAMES)))

@@ -6,6 +6,7 @@ import copy
 import json
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -166,3 +167,46 @@ def test_evidence_stays_byte_for_byte(key: str, value: Any, name: str) -> None:
     assert line is not None
     assert line.count(kept) == 2
     assert set(loads(line)["sanitised"]) == {"input_userinfo", "probe_city", "annotations", "headers"}
+
+
+@pytest.mark.parametrize("key", ["probe_city", "probe_id", "probe_ip"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        lambda key: {"test_keys": {f"legacy_{key}": "of a person"}},
+        lambda key: {"test_keys": {f"legacy_legacy_{key}": "of a person"}},
+        lambda key: {"test_keys": {"report": {key: "of a person"}}},
+        lambda key: {"test_keys": {"legacy_report": {"report": [{key: "of a person"}]}}},
+    ],
+)
+def test_what_was_overruled_goes_too(key: str, place: Callable[[str], dict[str, Any]]) -> None:
+    result, cuts = run({"id": "x", **place(key)})
+    assert "of a person" not in json.dumps(result)
+    assert cuts == {key: 1}
+
+
+def test_so_do_its_annotations_inputs_and_headers() -> None:
+    url = "http://me:pw@a.test/"
+    headers = {"X-Forwarded-For": "198.51.100.7"}
+    report = {"annotations": {"contact": "me"}, "input": url, "legacy_headers": headers}
+    result, _ = run(
+        {"id": "x", "test_keys": {"report": report, "legacy_headers_list": [["Client-IP", "me"]]}}
+    )
+    assert result["test_keys"] == {
+        "report": {
+            "annotations": {},
+            "input": "http://a.test/",
+            "legacy_headers": {"X-Forwarded-For": "[scrubbed]"},
+        },
+        "legacy_headers_list": [["Client-IP", "[scrubbed]"]],
+    }
+
+
+@pytest.mark.parametrize("test_name", ["bridge_reachability", "vanilla_tor", "torsf", "tor"])
+def test_so_does_what_was_overruled_of_a_tor_log(test_name: str) -> None:
+    said = "connecting to 198.51.100.7:443"
+    keys = {"legacy_tor_log": said, "report": {"bridge_address": said}, "test_keys": [said], "fine": said}
+    result, cuts = run({"id": "x", "test_name": test_name, "input": None, "test_keys": keys})
+    assert "198.51.100.7" not in json.dumps({**result["test_keys"], "fine": None})
+    assert result["test_keys"]["fine"] == said
+    assert cuts["overruled"] == 3
