@@ -66,10 +66,16 @@ def main() -> int:
     arguments = parser.parse_args()
     layout = config.layout()
     key = id_key(layout.id_key())
+    today = utc_now().date()
+    if arguments.last >= today:
+        parser.error(
+            f"it is {today} (UTC): today's bucket is what is fetched today (for more of it: python -m "
+            f"tasks.forget fetch {today} {today}), and no bucket is of a day to come"
+        )
     adopted = reports = 0
     empty: list[dt.date] = []
     for bucket_date in tqdm(
-        list(days(arguments.first, arguments.last)), unit="bucket", disable=not sys.stderr.isatty()
+        list(days(parser, arguments.first, arguments.last)), unit="bucket", disable=not sys.stderr.isatty()
     ):
         if layout.manifest(Stage.RAW, bucket_date).exists() or layout.plan(bucket_date).exists():
             continue

@@ -7,6 +7,7 @@ import datetime as dt
 import logging
 import multiprocessing
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,15 @@ from tqdm import tqdm
 from ooni_pipeline.bucket.layout import Layout
 from ooni_pipeline.bucket.lock import one_writer
 from ooni_pipeline.bucket.pool import die_with_parent
-from ooni_pipeline.errors import PipelineError
+from ooni_pipeline.errors import BucketError, PipelineError
 from tasks import config
 
 logger = logging.getLogger("luigi-interface")
 
 Progress = Callable[[int, int], None]
+
+# RangeDaily leaves it out and luigi warns of that, in every range that cron starts.
+warnings.filterwarnings("ignore", 'Parameter "param_name" with value "None"', UserWarning)
 
 
 class _OneLine(logging.Filter):
@@ -47,6 +51,14 @@ def utc_now() -> dt.datetime:
     return dt.datetime.now(dt.timezone.utc).replace(tzinfo=None)
 
 
+def _keep_private(directory: Path) -> None:
+    """Make the private directory, for its owner alone; take from others what they were once given."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if directory.stat().st_mode & 0o077:
+        logger.warning("%s was open to others: it has mode 0700 now", directory)
+        directory.chmod(0o700)
+
+
 class BucketTask(luigi.Task):
     """One bucket in one stage. ``requires`` and ``output`` are arithmetic on the date, nothing else."""
 
@@ -69,6 +81,17 @@ class BucketTask(luigi.Task):
         worker = multiprocessing.parent_process()
         if worker is not None and worker.pid is not None:  # luigi forked this process for the task
             die_with_parent(worker.pid)
+        try:
+            self._run_alone()
+        except OSError as error:  # a full disk, a directory of somebody else's
+            where = f"{error.filename}: " if error.filename else ""
+            raise BucketError(
+                f"bucket {self.bucket_date}: {where}{error.strerror or type(error).__name__}; "
+                f"mend it and run {self.task_family} again"
+            ) from error
+
+    def _run_alone(self) -> None:
+        _keep_private(self.layout.private)
         with one_writer(self.lock):
             if self.complete():
                 logger.info("%s of bucket %s was done meanwhile", self.task_family, self.bucket_date)

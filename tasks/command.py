@@ -21,6 +21,11 @@ def command(main: Callable[[], int]) -> Callable[[], int]:
         except PipelineError as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
+        except BrokenPipeError:  # its output went to head or less, which has seen enough
+            return 1
+        except OSError as error:
+            print(f"error: {error.filename or ''}: {error.strerror}", file=sys.stderr)
+            return 1
 
     return run
 
@@ -33,7 +38,9 @@ def date(text: str) -> dt.date:
         raise argparse.ArgumentTypeError(f"{text!r} is not a date like 2016-08-01") from None
 
 
-def days(first: dt.date, last: dt.date) -> Iterator[dt.date]:
-    """Every date from first to last, both included."""
+def days(parser: argparse.ArgumentParser, first: dt.date, last: dt.date) -> Iterator[dt.date]:
+    """Every date from first to last, both included; a command that is given them in turn says so."""
+    if last < first:
+        parser.error(f"the last bucket_date, {last}, is before the first, {first}")
     for number in range((last - first).days + 1):
         yield first + dt.timedelta(days=number)

@@ -5,6 +5,7 @@ Read when a task runs, never at import.
 
 from __future__ import annotations
 
+import difflib
 import os
 from pathlib import Path
 from typing import Any, cast
@@ -64,6 +65,7 @@ SECTIONS: tuple[type[luigi.Config], ...] = (paths, fetch, backup, processing, sa
 def section(config: type[luigi.Config]) -> Any:
     """The values of one section. Raises ConfigurationError that names a missing, mistyped or bad option."""
     name = config.__name__
+    _check_the_file()
     options = {option.replace("_", "-") for option, _ in config.get_params()}
     parser = get_config()
     if parser.has_section(name):
@@ -84,11 +86,27 @@ def section(config: type[luigi.Config]) -> Any:
         ) from None
 
 
+def _check_the_file() -> None:
+    """Raise ConfigurationError where luigi itself would quietly go on with defaults: the file that
+    LUIGI_CONFIG_PATH names is not there, or one of our sections is mistyped."""
+    path = os.environ.get("LUIGI_CONFIG_PATH")
+    if path and not os.access(path, os.R_OK):
+        raise ConfigurationError(f"LUIGI_CONFIG_PATH names {path}, which cannot be read")
+    ours = {config.__name__ for config in SECTIONS}
+    for written in cast(Any, get_config()).sections():
+        meant = difflib.get_close_matches(written, ours - {written}, 1, 0.8) if written not in ours else []
+        if meant:
+            raise ConfigurationError(f"luigi.cfg has a section [{written}]: is it meant to be [{meant[0]}]?")
+
+
 def layout() -> Layout:
     """The two trees. What is made in the private one is for its owner alone."""
     os.umask(0o077)
     trees = section(paths)
-    return Layout(private=Path(trees.private).absolute(), public=Path(trees.public).absolute())
+    for option in ("private", "public"):
+        if not getattr(trees, option).startswith("/"):
+            raise ConfigurationError(f"luigi.cfg: [paths] {option} is no absolute directory")
+    return Layout(private=Path(trees.private), public=Path(trees.public))
 
 
 def collectors() -> list[Collector]:
@@ -100,7 +118,7 @@ def _collector(place: str) -> Collector:
     parts = urlsplit(place)
     if parts.scheme in ("", "file") and not parts.netloc and parts.path.startswith("/"):
         return DirectoryCollector(Path(parts.path))
-    raise ConfigurationError(f"luigi.cfg: [fetch] collectors: {place!r} is no absolute directory")
+    raise ConfigurationError(f"luigi.cfg: [fetch] collectors: {_shown(place)} is no absolute directory")
 
 
 def store() -> Store:
@@ -109,7 +127,13 @@ def store() -> Store:
     parts = urlsplit(url)
     if parts.scheme in ("", "file") and not parts.netloc and parts.path.startswith("/"):
         return DirectoryStore(Path(parts.path))
-    raise ConfigurationError(f"luigi.cfg: [backup] url: {url!r} is no absolute directory")
+    raise ConfigurationError(f"luigi.cfg: [backup] url: {_shown(url)} is no absolute directory")
+
+
+def _shown(place: str) -> str:
+    """A place for an error text: without what may be a user name and a password."""
+    scheme, colon, _ = place.partition("://")
+    return f"{scheme}{colon}…" if colon or "@" in place else repr(place)
 
 
 def process_count() -> int:

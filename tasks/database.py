@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 
+from ooni_pipeline.database.connect import without_password
 from ooni_pipeline.database.programs import find_binaries
 from ooni_pipeline.errors import ConfigurationError, DatabaseError
 from tasks import config
@@ -47,8 +48,10 @@ def main() -> int:
 def psql(url: str, arguments: list[str]) -> int:
     """Become psql: the system's, which edits lines, else that of the embedded server."""
     program = shutil.which("psql") or str(find_binaries(None) / "psql")
+    url, password = without_password(url)  # everybody can read what a process was called with
+    environment = {**os.environ, **({"PGPASSWORD": password} if password else {})}
     try:
-        os.execv(program, [program, url, *arguments])  # no shell: that is the point
+        os.execve(program, [program, url, *arguments], environment)  # no shell: that is the point
     except OSError as error:
         raise DatabaseError(f"cannot run {program}: {error.strerror}") from None
 

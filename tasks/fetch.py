@@ -8,11 +8,12 @@ import luigi
 
 from ooni_pipeline.bucket.keys import id_key
 from ooni_pipeline.bucket.layout import Stage
-from ooni_pipeline.errors import BucketError
+from ooni_pipeline.errors import BucketError, PipelineError
 from ooni_pipeline.transfer.fetch import fetch_bucket, make_plan
+from ooni_pipeline.transfer.raw_bucket import adopt_others
 from ooni_pipeline.transfer.restore import restore_bucket
 from tasks import config
-from tasks.base import BucketTask, Progress, utc_now
+from tasks.base import BucketTask, Progress, logger, utc_now
 from tasks.targets import ManifestTarget
 
 
@@ -31,8 +32,11 @@ class FetchReports(BucketTask):
         layout, date = self.layout, self.bucket_date
         if date > today:
             raise BucketError(f"bucket {date} is in the future: it is {today} (UTC)")
-        if date < today and not layout.plan(date).exists():
-            if restore_bucket(layout, date, config.store(), progress):
+        if not layout.plan(date).exists():
+            if self._restore(progress, must=date < today):
+                return
+            if date == today:
+                self._fetch(now, progress)
                 return
             raise BucketError(
                 f"bucket {date} was never fetched and is not in the backup; tonight's reports do not belong "
@@ -42,12 +46,31 @@ class FetchReports(BucketTask):
         try:
             self._fetch(now, progress)
         except BucketError:  # what was fetched is neither here nor on its collector any more
-            if date == today or not restore_bucket(layout, date, config.store(), progress):
+            if date == today or not self._restore(progress, must=True):
                 raise
+
+    def _restore(self, progress: Progress, *, must: bool) -> bool:
+        """Bring the bucket back from the backup, where it is; what lies here beside it is adopted.
+
+        On its own day the backup is only asked whether it was lost: that it cannot tell stops nothing.
+        """
+        try:
+            if not restore_bucket(self.layout, self.bucket_date, config.store(), progress):
+                return False
+        except PipelineError as error:
+            if must:
+                raise
+            logger.warning("cannot ask the backup for bucket %s: %s", self.bucket_date, error)
+            return False
+        adopt_others(self.layout, self.bucket_date, id_key(self.layout.id_key()), utc_now())
+        logger.warning("bucket %s came back from the backup", self.bucket_date)
+        return True
 
     def _fetch(self, now: dt.datetime, progress: Progress) -> None:
         layout, date = self.layout, self.bucket_date
         collectors = config.collectors()
         key = id_key(layout.id_key())
         plan = make_plan(layout, date, collectors, key, add=date == now.date())
+        for name, problem in plan.unreachable.items():
+            logger.warning("bucket %s goes without collector %s: %s", date, name, problem)
         fetch_bucket(layout, plan, collectors, key, now, progress)

@@ -7,7 +7,14 @@ import contextlib
 import datetime as dt
 import sys
 
-from ooni_pipeline.bucket.forget import BELOW, Matching, forget_bucket, needs_loading_again, reports_of
+from ooni_pipeline.bucket.forget import (
+    BELOW,
+    Matching,
+    forget_bucket,
+    has_matching,
+    needs_loading_again,
+    reports_of,
+)
 from ooni_pipeline.bucket.layout import Stage
 from ooni_pipeline.bucket.lock import one_writer
 from ooni_pipeline.database.markers import forget_loads
@@ -16,6 +23,7 @@ from tasks.backup import BackupReports, RemoveFetchedReports
 from tasks.base import BucketTask
 from tasks.command import command, date, days
 from tasks.fetch import FetchReports
+from tasks.load import LoadMeasurements
 from tasks.normalise import NormaliseReports
 from tasks.publish import PublishReports
 from tasks.sanitise import SanitiseReports
@@ -32,13 +40,26 @@ STAGES: dict[str, tuple[Stage, type[BucketTask]]] = {
 LOAD = "load"
 
 
-def forget(stage: Stage, bucket_date: dt.date, matching: Matching | None) -> list[Stage]:
-    """Forget a stage of one bucket while nobody works on it: waits for whoever does."""
+def forget(stage: Stage | None, bucket_date: dt.date, matching: Matching | None) -> list[str]:
+    """Forget a stage of one bucket, None: its load, while nobody works on it: waits for whoever does.
+
+    The load goes first, as the lowest (see forget.BELOW), and none begins until the rest is gone.
+    """
+    layout = config.layout()
+    below = BELOW[stage] if stage else ()
+    loads = stage is None or needs_loading_again(stage)
     with contextlib.ExitStack() as locks:
-        for below, task in STAGES.values():
-            if below in BELOW[stage]:
+        for file_stage, task in STAGES.values():
+            if file_stage in below:
                 locks.enter_context(one_writer(task(bucket_date=bucket_date).lock))
-        return forget_bucket(config.layout(), stage, bucket_date, matching)
+        if loads:
+            locks.enter_context(one_writer(LoadMeasurements(bucket_date=bucket_date).lock))
+        if stage and matching and not has_matching(layout, stage, bucket_date, matching):
+            return []
+        if loads:
+            forget_loads(config.database_url(start=True), bucket_date, bucket_date)
+        forgotten = forget_bucket(layout, stage, bucket_date, matching) if stage else []
+    return [below.value for below in reversed(forgotten)] + [LOAD] * loads
 
 
 @command
@@ -50,7 +71,7 @@ def main() -> int:
         "deleted that readers see: rows and published files stay until they are replaced. Forgetting fetch "
         "on the bucket's own day takes what came since.",
         epilog="Example: python -m tasks.forget normalise 2016-08-01 2016-08-07; then luigi --module "
-        "tasks.refresh RangeDaily --of RefreshViews --start 2016-08-01 --stop 2016-08-08",
+        "tasks.nightly RangeDaily --of Nightly --start 2016-08-01 --stop 2016-08-08",
     )
     parser.add_argument("stage", choices=[*STAGES, LOAD])
     parser.add_argument("first", type=date, help="first bucket_date")
@@ -64,14 +85,14 @@ def main() -> int:
     if matching and arguments.stage not in ("normalise", "sanitise"):
         parser.error(f"{arguments.stage} is done for a bucket as a whole: leave the filters out")
     stage = STAGES[arguments.stage][0] if arguments.stage in STAGES else None
-    if stage is None or needs_loading_again(stage):  # first, as the lowest: see forget.BELOW
-        forget_loads(config.database_url(start=True), arguments.first, arguments.last)
-        print(f"forgot load of {arguments.first} to {arguments.last}")
-    if stage is None:
-        return 0
-    for bucket_date in days(arguments.first, arguments.last):
-        if forgotten := forget(stage, bucket_date, matching):
-            print(f"forgot {', '.join(below.value for below in reversed(forgotten))} of {bucket_date}")
+    for bucket_date in days(parser, arguments.first, arguments.last):
+        forgotten = forget(stage, bucket_date, matching)
+        print(f"forgot {', '.join(forgotten) or 'nothing'} of {bucket_date}")
+    day_after = arguments.last + dt.timedelta(days=1)
+    print(
+        "to do them again: luigi --module tasks.nightly RangeDaily --of Nightly "
+        f"--start {arguments.first} --stop {day_after}"
+    )
     return 0
 
 

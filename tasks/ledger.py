@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 
+from ooni_pipeline.bucket.layout import Stage
 from ooni_pipeline.bucket.ledger import Loaded, bucket_ledger
 from ooni_pipeline.database import markers
-from ooni_pipeline.errors import DatabaseError
+from ooni_pipeline.errors import DatabaseError, PipelineError
+from ooni_pipeline.sanitise.bridges import load_bridge_table
 from tasks import config
 from tasks.command import command, date, days
+from tasks.normalise import normalise_version
+from tasks.sanitise import sanitise_version
 
 
 @command
@@ -23,10 +27,18 @@ def main() -> int:
     )
     parser.add_argument("first", type=date, help="first bucket_date")
     parser.add_argument("last", type=date, nargs="?", help="last bucket_date; the first, when left out")
-    parser.add_argument("--quiet", action="store_true", help="only buckets that do not add up")
+    parser.add_argument(
+        "--quiet", action="store_true", help="only buckets that do not add up, or of which there is a warning"
+    )
     arguments = parser.parse_args()
     last = arguments.last or arguments.first
+    wanted = list(days(parser, arguments.first, last))
     loads: dict[object, Loaded] = {}
+    versions = {Stage.NORMALISED: normalise_version()}
+    try:
+        versions[Stage.SANITISED] = sanitise_version(load_bridge_table(config.bridge_table()).digest)
+    except PipelineError as error:
+        print(f"warning: {error}", file=sys.stderr)
     try:
         for bucket_date, counts in markers.counts(config.database_url(), arguments.first, last).items():
             loads[bucket_date] = Loaded(
@@ -35,12 +47,14 @@ def main() -> int:
     except DatabaseError as error:
         print(f"warning: {error}", file=sys.stderr)
     wrong = 0
-    for bucket_date in days(arguments.first, last):
-        ledger = bucket_ledger(config.layout(), bucket_date, loads.get(bucket_date))
+    for bucket_date in wanted:
+        ledger = bucket_ledger(config.layout(), bucket_date, loads.get(bucket_date), versions)
         wrong += bool(ledger.problems)
-        if ledger.problems or not arguments.quiet:
+        if ledger.problems or ledger.warnings or not arguments.quiet:
             print(f"{bucket_date} {'DOES NOT ADD UP' if ledger.problems else 'adds up'}")
-            for line in ledger.lines + [f"PROBLEM    {problem}" for problem in ledger.problems]:
+            told = [f"warning    {warning}" for warning in ledger.warnings]
+            told += [f"PROBLEM    {problem}" for problem in ledger.problems]
+            for line in ledger.lines + told:
                 print(f"  {line}")
     return 1 if wrong else 0
 

@@ -11,8 +11,7 @@ import luigi
 
 from ooni_pipeline.bucket.files import only
 from ooni_pipeline.bucket.layout import Stage
-from ooni_pipeline.bucket.manifest import Manifest
-from ooni_pipeline.bucket.stage import checked_file
+from ooni_pipeline.bucket.stage import checked_file, watched_proof
 from ooni_pipeline.database.markers import loaded_buckets
 from ooni_pipeline.database.metrics import load_bucket
 from ooni_pipeline.errors import RejectReason
@@ -21,7 +20,7 @@ from ooni_pipeline.report.writer import RejectedWriter
 from tasks import config
 from tasks.base import BucketTask, Progress
 from tasks.sanitise import SanitiseReports
-from tasks.targets import LoadTarget, among
+from tasks.targets import LoadTarget, among, answers_again
 
 
 @contextlib.contextmanager
@@ -51,12 +50,13 @@ class LoadMeasurements(BucketTask):
         return LoadTarget(self.bucket_date)
 
     def work(self, progress: Progress) -> None:
-        sanitised = Manifest.read(self.layout.manifest(Stage.SANITISED, self.bucket_date))
+        sanitised, check = watched_proof(self.layout, Stage.SANITISED, self.bucket_date)
         directory = self.layout.bucket(Stage.SANITISED, self.bucket_date)
         reports = [checked_file(directory, record) for record in sanitised.usable().values()]
         url = config.database_url(start=True)
         with rejected_rows(self.layout.rejected_rows(self.bucket_date)) as reject:
-            load_bucket(url, self.bucket_date, reports, load_fingerprints(), progress, reject)
+            load_bucket(url, self.bucket_date, reports, load_fingerprints(), progress, reject, check)
+        answers_again()
 
     @classmethod
     def bulk_complete(cls, parameter_tuples: Iterable[Any]) -> list[Any]:

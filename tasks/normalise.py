@@ -18,6 +18,11 @@ from tasks.fetch import FetchReports
 from tasks.targets import ManifestTarget
 
 
+def normalise_version() -> str:
+    """What the manifest says of how it was made; another one is a reason to do it again."""
+    return f"normalise {VERSION}"
+
+
 class NormaliseReports(BucketTask):
     """Raw reports into normalised ones, each entry of the bucket once."""
 
@@ -34,7 +39,7 @@ class NormaliseReports(BucketTask):
             Stage.RAW,
             self.bucket_date,
             partial(normalise_report, key=id_key(self.layout.id_key())),
-            version=f"normalise {VERSION}",
+            version=normalise_version(),
             now=utc_now(),
             workers=config.process_count(),
             progress=progress,

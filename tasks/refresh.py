@@ -15,7 +15,7 @@ from tasks import config
 from tasks.backup import BackupReports
 from tasks.base import BucketTask, Progress
 from tasks.load import LoadMeasurements
-from tasks.targets import ViewsTarget, among
+from tasks.targets import ViewsTarget, among, answers_again
 
 __all__ = ["RangeDaily", "RefreshViews"]  # for: luigi --module tasks.refresh RangeDaily --of RefreshViews
 
@@ -38,6 +38,7 @@ class RefreshViews(BucketTask):
 
     def work(self, progress: Progress) -> None:
         refresh_views(config.database_url(start=True))
+        answers_again()
 
     @classmethod
     def bulk_complete(cls, parameter_tuples: Iterable[Any]) -> list[Any]:

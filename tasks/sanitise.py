@@ -17,6 +17,12 @@ from tasks.normalise import NormaliseReports
 from tasks.targets import ManifestTarget
 
 
+def sanitise_version(table: str) -> str:
+    """What the manifest says of how it was made (``table``: the digest of the bridge table); another one is
+    a reason to do it again."""
+    return f"sanitise {VERSION}, bridge table {table}"
+
+
 class SanitiseReports(BucketTask):
     """Normalised reports into publishable ones. No readable bridge table, no sanitised bucket."""
 
@@ -35,7 +41,7 @@ class SanitiseReports(BucketTask):
             Stage.NORMALISED,
             self.bucket_date,
             partial(sanitise_report, table=path, digest=digest),
-            version=f"sanitise {VERSION}, bridge table {digest}",
+            version=sanitise_version(digest),
             now=utc_now(),
             workers=config.process_count(),
             progress=progress,

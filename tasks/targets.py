@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import time
 from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 import luigi
 
@@ -36,11 +38,35 @@ class DatabaseTarget(luigi.Target):
 
     def exists(self) -> bool:
         """False, with one warning, when the database cannot be reached or has no schema: never starts it."""
-        try:
-            return self._says(config.database_url(), self.bucket_date)
-        except DatabaseError as error:
-            warn_once(str(error))
-            return False
+        return ask(lambda url: self._says(url, self.bucket_date), otherwise=False)
+
+
+_Answer = TypeVar("_Answer")
+
+#: A database that lets us wait this long (seconds) is not asked again for a while: a range has many dates.
+SLOW, A_WHILE = 3.0, 60.0
+_silent_until = 0.0
+
+
+def ask(question: Callable[[str], _Answer], otherwise: _Answer) -> _Answer:
+    """What the database answers; ``otherwise``, with one warning, when it does not."""
+    global _silent_until
+    begin = time.monotonic()
+    if begin < _silent_until:
+        return otherwise
+    try:
+        return question(config.database_url())
+    except DatabaseError as error:
+        warn_once(str(error))
+        if time.monotonic() - begin > SLOW:
+            _silent_until = time.monotonic() + A_WHILE
+        return otherwise
+
+
+def answers_again() -> None:
+    """The database has just done something for us: ask it again."""
+    global _silent_until
+    _silent_until = 0.0
 
 
 _warned: set[str] = set()
@@ -67,12 +93,11 @@ class ViewsTarget(DatabaseTarget):
         super().__init__(markers.in_views, bucket_date)
 
 
-def among(dates: Iterable[dt.date], ask: Callable[[str, dt.date, dt.date], set[dt.date]]) -> list[dt.date]:
+def among(dates: Iterable[dt.date], loaded: Callable[[str, dt.date, dt.date], set[dt.date]]) -> list[dt.date]:
     """Which of these buckets the database calls done, in one question; none when it cannot be reached."""
     wanted = list(dates)
-    try:
-        done = ask(config.database_url(), min(wanted), max(wanted)) if wanted else set()
-    except DatabaseError as error:
-        warn_once(str(error))
-        done = set()
+    if not wanted:
+        return []
+    nothing: set[dt.date] = set()
+    done = ask(lambda url: loaded(url, min(wanted), max(wanted)), otherwise=nothing)
     return [date for date in wanted if date in done]

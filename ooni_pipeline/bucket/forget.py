@@ -63,6 +63,14 @@ def forget_bucket(
     return forgotten
 
 
+def has_matching(layout: Layout, stage: Stage, bucket_date: dt.date, matching: Matching) -> bool:
+    """Whether the stage's proof, or the one that was put aside, names a report that is meant."""
+    for path in (layout.manifest(stage, bucket_date), layout.forgotten(stage, bucket_date)):
+        if path.exists():
+            return any(matching(record.report) for record in Manifest.read(path).reports)
+    return False
+
+
 def reports_of(
     *, test_name: str | None = None, country: str | None = None, asn: str | None = None
 ) -> Matching:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.bucket.manifest import Manifest
+from ooni_pipeline.bucket.stage import checked_file
+from ooni_pipeline.errors import BucketError
 from ooni_pipeline.report.tally import Tally
 
 
@@ -25,19 +27,26 @@ class Loaded:
 
 @dataclass
 class Ledger:
-    """The ledger of one bucket: ``lines`` for a person, ``problems`` where it does not add up."""
+    """The ledger of one bucket: ``lines`` for a person, ``problems`` where it does not add up, ``warnings``
+    where it does and somebody should know all the same."""
 
     bucket_date: dt.date
     lines: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def expect(self, what: str, found: int, expected: int) -> None:
         if found != expected:
             self.problems.append(f"{what}: {found}, expected {expected}")
 
 
-def bucket_ledger(layout: Layout, bucket_date: dt.date, loaded: Loaded | None) -> Ledger:
-    """Follow a bucket from the collectors to the database and the mirror by its proofs."""
+def bucket_ledger(
+    layout: Layout, bucket_date: dt.date, loaded: Loaded | None, versions: Mapping[Stage, str] | None = None
+) -> Ledger:
+    """Follow a bucket from the collectors to the database and the mirror by its proofs and its files.
+
+    ``versions`` are those with which stages would be done today.
+    """
     ledger = Ledger(bucket_date)
     found = {
         stage: Manifest.read(path)
@@ -51,7 +60,34 @@ def bucket_ledger(layout: Layout, bucket_date: dt.date, loaded: Loaded | None) -
     if Stage.RAW in found:
         _reports(ledger, found)
         _entries(ledger, found, loaded)
+        _files(ledger, layout, found)
+    for stage, version in (versions or {}).items():
+        if stage in found and found[stage].version != version:
+            verb = stage.value.removesuffix("d")
+            ledger.warnings.append(
+                f"{stage.value} with {found[stage].version}, today it is {version}: "
+                f"python -m tasks.forget {verb} {bucket_date} {bucket_date} to do it again"
+            )
     return ledger
+
+
+def _files(ledger: Ledger, layout: Layout, found: Mapping[Stage, Manifest]) -> None:
+    """Evidence and what the public sees must really lie there: each file by its size, and no others."""
+    for stage in (Stage.RAW, Stage.PUBLISHED):
+        if stage not in found:
+            continue
+        directory = layout.bucket(stage, ledger.bucket_date)
+        named = [record for record in found[stage].reports if record.name is not None]
+        for record in named:
+            try:
+                checked_file(directory, record)
+            except BucketError as error:
+                ledger.problems.append(str(error))
+        if stage is Stage.RAW and directory.is_dir():
+            others = {path.name for path in directory.iterdir()} - {record.name for record in named}
+            if others:
+                again = f"python -m tasks.forget fetch {ledger.bucket_date} {ledger.bucket_date}"
+                ledger.problems.append(f"{len(others)} files in {directory} that nobody counts: {again}")
 
 
 def _reports(ledger: Ledger, found: Mapping[Stage, Manifest]) -> None:
@@ -65,7 +101,7 @@ def _reports(ledger: Ledger, found: Mapping[Stage, Manifest]) -> None:
     )
     ledger.expect("reports received", usable + duplicates + sum(rejected.values()), len(raw.reports))
     for collector, problem in raw.facts.get("unreachable", {}).items():
-        ledger.lines.append(f"           collector {collector} was not reached: {problem}")
+        ledger.warnings.append(f"collector {collector} was not reached: {problem}")
     above = raw
     for stage in (Stage.NORMALISED, Stage.SANITISED, Stage.PUBLISHED):
         if stage not in found:

@@ -69,6 +69,10 @@ def process_bucket(
         finish(outcomes)
         records = [_record(job, outcome, upstream[job.report].digest) for job, outcome in outcomes]
         _keep_rejected(layout.rejected(stage, bucket_date), outcomes)
+        if stage is Stage.SANITISED:
+            only(
+                layout.held(bucket_date), {f"{job.report}.jsonl" for job, out in outcomes if out.counts.held}
+            )
         only(directory, {record.name for record in records if record.name})
         flush_file_system(directory)
     manifest = Manifest(stage.value, bucket_date, timestamp(now), version, dict(facts or {}), records)
@@ -83,11 +87,22 @@ def upstream_kept(layout: Layout, stage: Stage, bucket_date: dt.date) -> Iterato
 
     ``tasks.forget`` may take it away meanwhile: what was made from it must not be called done then.
     """
+    proof, check = watched_proof(layout, stage, bucket_date)
+    yield proof
+    check()
+
+
+def watched_proof(layout: Layout, stage: Stage, bucket_date: dt.date) -> tuple[Manifest, Callable[[], None]]:
+    """A proof, and what to call before anything that was made from it is called done: it raises
+    BucketError where the proof is gone or another one by then."""
     path = layout.manifest(stage, bucket_date)
     before = _identity(path)
-    yield read_proof(layout, stage, bucket_date)
-    if _identity(path) != before:
-        raise BucketError(f"{path} was forgotten or made anew meanwhile; run bucket {bucket_date} again")
+
+    def check() -> None:
+        if _identity(path) != before:
+            raise BucketError(f"{path} was forgotten or made anew meanwhile; run bucket {bucket_date} again")
+
+    return read_proof(layout, stage, bucket_date), check
 
 
 def checked_file(directory: Path, record: ReportRecord) -> Path:

@@ -14,6 +14,7 @@ from psycopg2.extensions import (
     ISOLATION_LEVEL_READ_COMMITTED,
     ISOLATION_LEVEL_REPEATABLE_READ,
     connection,
+    make_dsn,
     parse_dsn,
 )
 
@@ -65,6 +66,13 @@ def _parts(url: str) -> dict[str, str]:
             "(a password's own / @ : % are written %2F %40 %3A %25)"
         )
     return parts
+
+
+def without_password(url: str) -> tuple[str, str]:
+    """What libpq connects to, without the password, and the password (empty where there is none)."""
+    parts = _parts(url)
+    password = parts.pop("password", "")
+    return make_dsn(**parts), password
 
 
 @contextlib.contextmanager

@@ -43,12 +43,14 @@ def load_bucket(
     fingerprints: FingerprintTable,
     progress: Progress = lambda done, total: None,
     reject: Reject | None = None,
+    before_marking: Callable[[], None] = lambda: None,
 ) -> Load | None:
     """Replace a bucket by the entries of these sanitised reports. None when another load was first.
 
     Readers see the old bucket or the new one, never less. An entry that PostgreSQL refuses all the same
-    goes to ``reject``, in the order of reports and offsets; without ``reject`` it stops the load. Raises
-    DatabaseError, and OSError where a report cannot be read; then the old bucket stays.
+    goes to ``reject``, in the order of reports and offsets; without ``reject`` it stops the load.
+    ``before_marking`` may still stop it, by raising, when all rows are there. Raises DatabaseError, and
+    OSError where a report cannot be read; then the old bucket stays.
     """
     values: dict[str, Value] = {"bucket_date": bucket_date}
     load = Load()
@@ -77,6 +79,7 @@ def load_bucket(
             "fingerprints": fingerprints.version,
             "notes": dumps(dict(sorted(load.notes.items()))),
         }
+        before_marking()
         load.load_id, load.measurements = run(database, "load/mark_loaded", marker)[0]
     return load
 

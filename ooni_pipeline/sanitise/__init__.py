@@ -56,6 +56,10 @@ class Sanitiser:
         self.wants = pattern([*self._known.alternatives, *steps, b'"test_name":"(?:' + names + b')"'])
         """Where in a chunk of lines the next thing stands that needs a look, or None, as for most lines."""
 
+    def names_a_bridge(self, report: str) -> bool:
+        """Whether a bridge of the table stands in the name of a report, which is published too."""
+        return self._known.stand_in(report.encode())
+
     def sanitise_line(self, line: bytes, counts: Counter[str]) -> bytes | None:
         """The publishable form of one serialised entry; None when it cannot be made and must be held.
 

@@ -23,6 +23,8 @@ def sanitise_report(job: Job, *, table: Path, digest: str) -> Outcome:
     ``table`` is the bridge table and ``digest`` the state of it that the stage began with.
     """
     sanitiser = _sanitiser(table, digest)
+    if sanitiser.names_a_bridge(job.report):
+        return _held_whole(job)
     tally = Tally()
     with (
         job.source.open("rb") as source,
@@ -61,6 +63,18 @@ def sanitise_report(job: Job, *, table: Path, digest: str) -> Outcome:
         job.destination.unlink()
         return Outcome(tally)
     return Outcome(tally, lines.size, lines.digest)
+
+
+def _held_whole(job: Job) -> Outcome:
+    """Every entry of a report goes to those that are held: its name, which cannot be cut, says a bridge."""
+    tally, offset = Tally(), 0
+    with job.source.open("rb") as source, RejectedWriter(job.held, job.report, job.source.name) as held:
+        for line in source:
+            held.keep_bytes(RejectReason.STILL_LEAKS, offset, line.rstrip(b"\n"), "the report's name")
+            offset += len(line)
+            tally.taken += 1
+            tally.held += 1
+    return Outcome(tally)
 
 
 def whole_lines(source: IO[bytes]) -> Iterator[bytes]:

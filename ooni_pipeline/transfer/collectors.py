@@ -51,8 +51,12 @@ class DirectoryCollector:
     def __init__(self, directory: Path, name: str | None = None) -> None:
         self.name = name or str(directory)
         self._root = directory
+        self._listed_root: tuple[int, int] | None = None
 
     def list(self) -> Iterator[Listed]:
+        self._must_be_here()
+        status = self._root.stat()
+        self._listed_root = status.st_dev, status.st_ino
         yield from self._below(self._root)
 
     def _below(self, directory: Path) -> Iterator[Listed]:
@@ -61,9 +65,7 @@ class DirectoryCollector:
                 names = sorted(entry.name for entry in found)
         except OSError as error:
             if directory == self._root:
-                raise TransferError(
-                    f"collector {self.name}: cannot list {directory}: {error.strerror}"
-                ) from None
+                raise self._cannot_list(error) from None
             if os.path.lexists(directory):  # one bad directory does not cost the others
                 yield Listed(self._relative(directory), 0, "", RejectReason.UNREADABLE.value)
             return
@@ -90,7 +92,18 @@ class DirectoryCollector:
         try:
             return file_digest(self._inside(path))
         except OSError:
+            self._must_be_here()
             return None
+
+    def _must_be_here(self) -> None:
+        """Raise TransferError when it is the archive that is gone, or another one mounted in its place."""
+        try:
+            status = self._root.stat()
+            os.scandir(self._root).close()
+        except OSError as error:
+            raise self._cannot_list(error) from None
+        if self._listed_root not in (None, (status.st_dev, status.st_ino)):
+            raise TransferError(f"collector {self.name}: {self._root} is not the directory that was listed")
 
     def copy(self, path: str, destination: Path) -> None:
         try:
@@ -103,6 +116,9 @@ class DirectoryCollector:
             self._inside(path).unlink(missing_ok=True)
         except OSError as error:
             raise TransferError(f"collector {self.name}: cannot remove {path!r}: {error.strerror}") from None
+
+    def _cannot_list(self, error: OSError) -> TransferError:
+        return TransferError(f"collector {self.name}: cannot list {self._root}: {error.strerror}")
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self._root).as_posix()

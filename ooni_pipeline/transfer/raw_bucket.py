@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ooni_pipeline.bucket.files import file_digest, flush, only, sweep_parts
 from ooni_pipeline.bucket.layout import Layout, Stage
-from ooni_pipeline.bucket.manifest import Manifest, ReportRecord, timestamp
+from ooni_pipeline.bucket.manifest import Manifest, ReportRecord, read_proof, timestamp
 from ooni_pipeline.bucket.report_index import report_index
 from ooni_pipeline.bucket.stage import keep_report
 from ooni_pipeline.errors import BucketError, RejectReason
@@ -29,6 +29,14 @@ def adopt_bucket(layout: Layout, bucket_date: dt.date, key: bytes, now: dt.datet
     records = adopted_files(layout, bucket_date, (), key, now)
     facts: dict[str, str] = {}
     return prove_bucket(layout, Manifest(Stage.RAW.value, bucket_date, timestamp(now), "", facts, records))
+
+
+def adopt_others(layout: Layout, bucket_date: dt.date, key: bytes, now: dt.datetime) -> None:
+    """Add to the proof of a bucket the files that lie there beside those that it names."""
+    manifest = read_proof(layout, Stage.RAW, bucket_date)
+    if others := adopted_files(layout, bucket_date, manifest.reports, key, now):
+        manifest.reports += others
+        prove_bucket(layout, manifest)
 
 
 def adopted_files(
