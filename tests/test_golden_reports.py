@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ooni_pipeline.report.entry import BASE_KEYS
-from tests.write_golden_reports import BRIDGE_TABLE, cases, process
+from tests.write_golden_reports import BRIDGE_TABLE, cases, process, raw_of
 
 DEMO = Path(__file__).parent / "fixtures" / "demo"
 DEMO_REPORTS = sorted(
@@ -26,8 +26,7 @@ DEMO_REPORTS = sorted(
 
 @pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)
 def test_case(case: Path) -> None:
-    (raw,) = (case / "raw").iterdir()
-    golden = process(raw)
+    golden = process(raw_of(case))
     assert golden.normalised.decode() == (case / "normalised.json").read_text()
     assert golden.sanitised.decode() == (case / "sanitised.json").read_text()
     assert len((case / "provenance.txt").read_text().splitlines()) == 1

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.corpus_reports import CORPUS, write_reports
-from tests.write_golden_reports import cases, process
+from tests.write_golden_reports import cases, process, raw_of
 
 #: Reads published lines, answers with a JSON object for each: the model that took it, or what it says.
 READER = """
@@ -73,9 +73,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, dict[st
     python = _python()
     if python is None:
         pytest.skip("no oonidata: name an interpreter that has it in OONIDATA_PYTHON, as this file says")
-    reports: list[tuple[str, Path]] = [
-        (case.name, path) for case in cases() for path in (case / "raw").iterdir()
-    ]
+    reports: list[tuple[str, Path]] = [(case.name, raw_of(case)) for case in cases()]
     if CORPUS.is_dir():
         directory = tmp_path_factory.mktemp("corpus")
         reports += [(report.path, directory / report.name) for report in write_reports(directory)]

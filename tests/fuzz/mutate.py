@@ -20,7 +20,7 @@ from ooni_pipeline.report.nettests import CANONICAL_NAMES
 from ooni_pipeline.report.reader import open_report
 from ooni_pipeline.sanitise import NETTESTS
 from tests.corpus_reports import CORPUS, content_of, corpus_reports
-from tests.write_golden_reports import BRIDGE_TABLE
+from tests.write_golden_reports import BRIDGE_TABLE, cases, raw_of
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 #: Longer seeds are cut to this: more inputs tell more than long ones.
@@ -108,7 +108,7 @@ class Seed:
 
 def seeds() -> list[Seed]:
     """Every golden case, the demo's reports, and the corpus where it is."""
-    paths = [*FIXTURES.glob("reports/*/raw/*"), *(FIXTURES / "demo" / "collector" / "archive").glob("*.*")]
+    paths = [*map(raw_of, cases()), *(FIXTURES / "demo" / "collector" / "archive").glob("*.*")]
     contents = [(path.read_bytes(), path.name) for path in sorted(paths)]
     if CORPUS.is_dir():
         contents += [(content_of(report), report.name) for report in corpus_reports()]

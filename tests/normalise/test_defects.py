@@ -261,11 +261,10 @@ def test_a_family_whose_name_never_matched(tmp_path: Path, name: str) -> None:
 
 PRINT_ALL = """
 import sys, time
-from tests.write_golden_reports import cases, process
+from tests.write_golden_reports import cases, process, raw_of
 assert time.timezone == -9 * 3600
 for case in cases():
-    (raw,) = (case / "raw").iterdir()
-    sys.stdout.buffer.write(process(raw).normalised)
+    sys.stdout.buffer.write(process(raw_of(case)).normalised)
 """
 
 
