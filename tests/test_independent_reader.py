@@ -43,7 +43,7 @@ for line in sys.stdin.buffer:
 #: Nettests that the reader has a model for, and that are among our reports: their test_keys are read too.
 MODELLED = frozenset(
     ("facebook_messenger", "http_header_field_manipulation", "http_invalid_request_line", "signal",
-     "telegram", "tor", "web_connectivity", "whatsapp")
+     "telegram", "tor", "urlgetter", "web_connectivity", "whatsapp")
 )  # fmt: skip
 
 #: Reports that the reader refuses, and why that is no fault of ours.
