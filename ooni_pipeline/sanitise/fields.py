@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 from ooni_pipeline.sanitise.cuts import Cuts
@@ -17,6 +18,10 @@ from ooni_pipeline.sanitise.strings import change_strings, mappings_in, plain_ke
 
 #: Keys whose value becomes null.
 NULLED = ("probe_city", "probe_id")
+#: Keys under which URLs stand that a person chose: the input, and the command line, which may name it.
+INPUTS = ("input", "options")
+#: Each is looked for in every string of the entry.
+MAX_CUT = 100
 
 _USERINFO = re.compile(
     r"(\s*(?:[A-Za-z][A-Za-z0-9+.-]*:)?[/\\]{2})([^/\\?#]*@)"  # http://user:password@
@@ -36,6 +41,7 @@ def lines(settings: Settings) -> bytes:
             r'annotations":[^n{]',
             rf'annotations":\{{{pairs}(?:"{name}|{allowed}(?:[{{[]|"[^"\\]*\\))',
             r'input":(?:[^n"]|"(?:[^"\\]|\\.)*[@#])',
+            r'options":[{\[][^}\]]*[@#]',
         ]
     ).encode()
 
@@ -43,7 +49,7 @@ def lines(settings: Settings) -> bytes:
 def sanitise(entry: dict[str, Any], cuts: Cuts) -> None:
     """Cut these keys wherever they stand: legacy entries have them among the keys of their test, and what
     was overruled stands below yet others."""
-    passwords: set[str] = set()
+    cut = _Cut()
     for mapping in mappings_in(entry):
         for key, value in mapping.items():
             name = plain_key(key)
@@ -54,10 +60,10 @@ def sanitise(entry: dict[str, Any], cuts: Cuts) -> None:
                 cuts.count(name)
             elif name == "annotations":
                 mapping[key] = _allowed(value, cuts)
-            elif name == "input":
-                mapping[key] = _clean_input(value, passwords, cuts)
-    if passwords:
-        _cut_passwords(entry, passwords)
+            elif name in INPUTS:
+                mapping[key] = _clean_input(value, cut, cuts)
+    if cut.userinfo or cut.fragments:
+        _cut_everywhere(entry, cut)
 
 
 def _allowed(annotations: Any, cuts: Cuts) -> dict[str, Any]:
@@ -74,18 +80,28 @@ def _allowed(annotations: Any, cuts: Cuts) -> dict[str, Any]:
     return kept
 
 
-def _clean_input(value: Any, passwords: set[str], cuts: Cuts) -> Any:
-    """An input without user names, passwords and fragments in its URLs; ``passwords`` grows by the former."""
+@dataclass
+class _Cut:
+    """What was cut from the URLs of inputs: user names with passwords, and URL with fragment -> without."""
+
+    userinfo: set[str] = field(default_factory=set)
+    fragments: dict[str, str] = field(default_factory=dict)
+
+
+def _clean_input(value: Any, cut: _Cut, cuts: Cuts) -> Any:
+    """An input, or a command line, without user names, passwords and fragments in its URLs; ``cut`` grows."""
 
     def change(text: str) -> str:
         if match := _USERINFO.match(text):
             before, userinfo = match[1] or match[3] or "", match[2] or match[4]
-            passwords.add(userinfo)
+            cut.userinfo.add(userinfo)
             cuts.count("input_userinfo")
             text = before + text[match.end() :]
         if match := _FRAGMENT.match(text):
             cuts.count("input_fragment")
-            text = text[: match.start(1)]
+            without = text[: match.start(1)]
+            cut.fragments[text] = without
+            text = without
         return text
 
     root = [value]
@@ -93,15 +109,22 @@ def _clean_input(value: Any, passwords: set[str], cuts: Cuts) -> Any:
     return root[0]
 
 
-def _cut_passwords(entry: dict[str, Any], passwords: set[str]) -> None:
-    """Cut them from the rest of the entry too, where its requests repeat the URL."""
+def _cut_everywhere(entry: dict[str, Any], cut: _Cut) -> None:
+    """Cut the same from the rest of the entry, where its requests repeat the URL.
 
-    def without_passwords(text: str) -> str:
-        for userinfo in passwords:
+    Raises ValueError for more of them than any input has: such an entry is held.
+    """
+    if len(cut.userinfo) + len(cut.fragments) > MAX_CUT:
+        raise ValueError("too many URLs")
+
+    def change(text: str) -> str:
+        for userinfo in cut.userinfo:
             text = text.replace("//" + userinfo, "//")
+        for url, without in cut.fragments.items():
+            text = text.replace(url, without)
         return text
 
-    change_strings(entry, without_passwords)
+    change_strings(entry, change)
 
 
 def _none_of(names: Iterable[str]) -> str:

@@ -210,3 +210,40 @@ def test_so_does_what_was_overruled_of_a_tor_log(test_name: str) -> None:
     assert "198.51.100.7" not in json.dumps({**result["test_keys"], "fine": None})
     assert result["test_keys"]["fine"] == said
     assert cuts["overruled"] == 3
+
+
+def test_what_an_input_may_not_say_its_requests_and_command_line_may_not_either() -> None:
+    url = "https://me:pw@h.test/page#token=abc"
+    request = {"url": url, "headers": {"Authorization": "Basic bWU6cHc="}}
+    entry = {
+        "id": "x",
+        "input": url,
+        "options": ["-u", url],
+        "test_keys": {"requests": [{"request": request}]},
+    }
+    result, cuts = run(entry)
+    assert result["input"] == "https://h.test/page"
+    assert result["options"] == ["-u", "https://h.test/page"]
+    assert result["test_keys"]["requests"][0]["request"] == {
+        "url": "https://h.test/page",
+        "headers": {"Authorization": "[scrubbed]"},
+    }
+    assert cuts == {"headers": 1, "input_userinfo": 2, "input_fragment": 2}
+
+
+@pytest.mark.parametrize(
+    "options", [["-u", "http://a:pw@h.test/"], {"subargs": ["-u", "http://a:pw@h.test/"]}]
+)
+@pytest.mark.parametrize("key", ["options", "legacy_options"])
+def test_command_lines(options: Any, key: str) -> None:
+    line = dump_entry({"id": "x", "input": "http://other.test/", "test_keys": {key: options}})
+    assert FOUND(line, 0)
+    result, _ = run(loads(line))
+    assert "pw" not in json.dumps(result)
+    assert "http://h.test/" in json.dumps(result)
+
+
+def test_more_urls_than_any_input_has_are_held() -> None:
+    entry = {"id": "x", "input": [f"http://a.test/#{number}" for number in range(fields.MAX_CUT + 1)]}
+    with pytest.raises(ValueError):
+        SANITISER.sanitise_line(dump_entry(entry), Counter())
