@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 from ooni_pipeline.errors import RejectReason
-from ooni_pipeline.normalise import normalise_entry
+from ooni_pipeline.normalise import Entry, normalise_entry
 from ooni_pipeline.normalise.duplicates import IdsAndCrc
 from ooni_pipeline.normalise.source import ReportContext
 from ooni_pipeline.normalise.values import textual
@@ -19,6 +19,7 @@ from ooni_pipeline.report.entry import (
 )
 from ooni_pipeline.report.json_lines import dump_entry, dumps
 from ooni_pipeline.report.names import parse_report_name
+from ooni_pipeline.report.pieces import bad_entry
 from ooni_pipeline.report.reader import open_report
 from ooni_pipeline.report.tally import Tally
 from ooni_pipeline.report.work import Job, Outcome
@@ -30,8 +31,10 @@ MAX_HEADER_BYTES = 64 * 1024
 #: It may become this many bytes, and this many more for each byte of its file, compressed as it is.
 OUTPUT_FLOOR = 256 * 1024 * 1024
 OUTPUT_RATIO = 256
-#: Nor the night: whoever sends more bad entries than this in one report sends nothing else.
+#: Nor the night: whoever sends more bad entries than this in one report sends nothing else. Those that
+#: unfold to their bound before they are rejected take seconds each, and count as so many.
 MAX_BAD_ENTRIES = 1_000_000
+OF_SECONDS = {RejectReason.TOO_MANY_NODES: 10_000, RejectReason.TOO_LARGE: 10_000}
 
 
 def normalise_report(job: Job, *, key: bytes) -> Outcome:
@@ -49,35 +52,24 @@ def normalise_report(job: Job, *, key: bytes) -> Outcome:
             date, header = dt.date.fromisoformat(job.bucket_date), _checked_header(report.header)
             context = ReportContext(job.report, date, key, header, _named_time(job.report))
             _count(tally, header)
+            bad_entries = 0
             room = OUTPUT_FLOOR + OUTPUT_RATIO * job.source.stat().st_size
             for item in report:
-                if lines.size > room or sum(tally.rejected.values()) >= MAX_BAD_ENTRIES:
-                    tally.reject(RejectReason.REPORT_TOO_LARGE)
-                    what = f"over {room} bytes when normalised, or over {MAX_BAD_ENTRIES} bad entries"
-                    rejected.keep_bytes(RejectReason.REPORT_TOO_LARGE, item.offset, b"", what)
-                    break
-                if isinstance(item, BadEntry):
-                    tally.reject(item.reason)
-                    rejected.keep(item)
+                if lines.size > room or bad_entries >= MAX_BAD_ENTRIES:
+                    why = f"over {room} bytes when normalised, or over {MAX_BAD_ENTRIES} bad entries"
+                    item = bad_entry(RejectReason.REPORT_TOO_LARGE, item.offset, b"", why)
+                done = _normalised(item, context)
+                if isinstance(done, BadEntry):
+                    bad_entries += OF_SECONDS.get(done.reason, 1)
+                    tally.reject(done.reason)
+                    rejected.keep(done)
+                    if done.reason is RejectReason.REPORT_TOO_LARGE:
+                        break
                     continue
-                try:
-                    entry = normalise_entry(item, context)
-                    line = _bounded(dump_entry(entry))
-                except EntryRejected as bad:
-                    tally.reject(bad.reason)
-                    rejected.keep_bytes(bad.reason, item.offset, item.raw, bad.detail)
-                    continue
-                except Exception as error:
-                    # Whatever a hostile entry can make fail costs that entry; a fault of ours shows as a
-                    # count in the ledger and its bytes are there to try again.
-                    tally.reject(RejectReason.CANNOT_BE_NORMALISED)
-                    name = type(error).__name__
-                    rejected.keep_bytes(RejectReason.CANNOT_BE_NORMALISED, item.offset, item.raw, name)
-                    continue
+                entry, line = done
                 tally.taken += 1
                 tally.out += 1
                 _count(tally, item)
-                tally.notes["without_end"] += item.without_end
                 checksum.ids += bytes.fromhex(entry["id"].replace("-", ""))
                 lines.write(line)
     except BadReport as bad:
@@ -97,16 +89,31 @@ def _checked_header(header: ReportHeader) -> ReportHeader:
     return header
 
 
-def _count(tally: Tally, read: ReportHeader | RawEntry) -> None:
-    """Note what reading replaced."""
-    tally.notes["nonfinite"] += read.nonfinite
-    tally.notes["duplicate_keys"] += read.duplicate_keys
+def _normalised(item: RawEntry | BadEntry, context: ReportContext) -> tuple[Entry, bytes] | BadEntry:
+    """An entry and its line, or why it cannot be taken.
+
+    Whatever a hostile entry can make fail costs that entry; a fault of ours shows as a count in the ledger,
+    and its bytes are there to try again.
+    """
+    if isinstance(item, BadEntry):
+        return item
+    try:
+        entry = normalise_entry(item, context)
+        line = dump_entry(entry)
+        if len(line) <= MAX_WRITTEN_BYTES:
+            return entry, line
+        reason, detail = RejectReason.TOO_LARGE, f"over {MAX_WRITTEN_BYTES} bytes when normalised"
+    except EntryRejected as rejected:
+        reason, detail = rejected.reason, rejected.detail
+    except Exception as error:
+        reason, detail = RejectReason.CANNOT_BE_NORMALISED, type(error).__name__
+    return bad_entry(reason, item.offset, item.raw, detail)
 
 
-def _bounded(line: bytes) -> bytes:
-    if len(line) > MAX_WRITTEN_BYTES:
-        raise EntryRejected(RejectReason.TOO_LARGE, f"over {MAX_WRITTEN_BYTES} bytes when normalised")
-    return line
+def _count(tally: Tally, read: ReportHeader | RawEntry | BadEntry) -> None:
+    """Note what reading replaced, and the document that has no end."""
+    for note in ("nonfinite", "duplicate_keys", "without_end"):
+        tally.notes[note] += getattr(read, note, 0)
 
 
 def _named_time(report: str) -> dt.datetime | None:

@@ -79,6 +79,14 @@ def test_nor_do_bad_entries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert "raw report" in kept[-1]["detail"]
 
 
+def test_nor_do_bombs_take_the_night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reports, "MAX_BAD_ENTRIES", 20_000)
+    bomb = b"---\na: &a [" + b"x, " * 2000 + b"]\nb: [" + b"*a, " * 2000 + b"]\n...\n"
+    outcome, _ = run(tmp_path, "r.yaml", b"---\na: 1\n...\n---\nb: 1\n...\n" + bomb * 5)
+    assert outcome.counts.rejected == {"too_many_nodes": 2, "report_too_large": 1}
+    assert outcome.counts.out == 1
+
+
 def test_what_normalising_makes_too_large_is_rejected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
