@@ -19,7 +19,7 @@ from ooni_pipeline.database.copying import Batch, rows_of
 from ooni_pipeline.database.markers import forget_loads, is_loaded
 from ooni_pipeline.database.metrics import Load, load_bucket
 from ooni_pipeline.database.statements import sql_directory
-from ooni_pipeline.errors import DatabaseError
+from ooni_pipeline.errors import BucketError, DatabaseError
 from ooni_pipeline.fingerprints import load_fingerprints
 
 from .measurements import (
@@ -328,3 +328,19 @@ def test_a_batch_ends_when_it_is_full_and_the_next_goes_on(
     assert len(taken) == 40 and b"".join(row.csv for row in taken) == data
     for row in taken:
         assert json.loads(row.line())["id"].encode() in row.csv
+
+
+def test_a_load_that_is_stopped_before_its_marker_changes_nothing(url: str, tmp_path: Path) -> None:
+    load(url, [write_report(tmp_path / "a.json", [entry(1)])])
+    forget_loads(url, BUCKET, BUCKET)
+    before = digest(url)
+
+    def stop() -> None:
+        raise BucketError("the sanitised manifest is another one by now")
+
+    with pytest.raises(BucketError):
+        load_bucket(
+            url, BUCKET, [write_report(tmp_path / "b.json", [entry(2)])], FINGERPRINTS, before_marking=stop
+        )
+    assert not is_loaded(url, BUCKET)
+    assert digest(url) == before

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import json
 import os
 import shutil
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable
@@ -81,25 +79,6 @@ def test_a_private_directory_that_was_open_is_closed(pipeline: Pipeline) -> None
     pipeline.layout.private.chmod(0o755)
     assert "was open to others" in pipeline.nightly(None, "--log-level", "WARNING")
     assert pipeline.layout.private.stat().st_mode & 0o777 == 0o700
-
-
-def test_a_database_that_does_not_answer_is_asked_once(pipeline: Pipeline) -> None:
-    first, last = dt.date(2016, 8, 1), dt.date(2016, 8, 3)
-    for number in range(3):
-        pipeline.put_raw(first + dt.timedelta(days=number), "-GR-")
-    pipeline.verb("adopt", first, last)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        pipeline.configure(database__url=f"postgresql://ooni@127.0.0.1:{silent.getsockname()[1]}/ooni")
-        pipeline.luigi(
-            "--module", "tasks.refresh", "RangeDaily", "--of", "RefreshViews",
-            "--start", str(first), "--stop", "2016-08-04", "--log-level", "WARNING", expect=None,
-        )  # fmt: skip
-        silent.setblocking(False)
-        connections = 0
-        with contextlib.suppress(BlockingIOError):
-            while silent.accept():
-                connections += 1
-    assert 1 <= connections <= 1 + 3, "by the range, then by each load"
 
 
 def test_a_load_that_forget_overtakes_is_not_done(pipeline: Pipeline) -> None:
