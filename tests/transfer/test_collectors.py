@@ -156,3 +156,19 @@ def test_what_cannot_be_read_is_named_and_costs_nothing_else(open_archive: Path,
     process.join()
     (open_archive / "locked").chmod(0o700)
     assert process.exitcode == 0
+
+
+def test_an_archive_that_goes_away_is_no_archive_of_changed_files(tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    (archive / "a.json").write_bytes(b"{}")
+    collector = DirectoryCollector(archive)
+    assert [listed.path for listed in collector.list()] == ["a.json"]
+    (archive / "a.json").unlink()
+    assert collector.digest("a.json") is None, "the one file is gone"
+    archive.rename(tmp_path / "unmounted")
+    with pytest.raises(TransferError, match="cannot list"):
+        collector.digest("a.json")
+    archive.mkdir()  # the empty mount point
+    with pytest.raises(TransferError, match="not the directory that was listed"):
+        collector.digest("a.json")
