@@ -6,6 +6,7 @@ Read when a task runs, never at import.
 from __future__ import annotations
 
 import difflib
+import functools
 import os
 from pathlib import Path
 from typing import Any, cast
@@ -65,7 +66,7 @@ SECTIONS: tuple[type[luigi.Config], ...] = (paths, fetch, backup, processing, sa
 def section(config: type[luigi.Config]) -> Any:
     """The values of one section. Raises ConfigurationError that names a missing, mistyped or bad option."""
     name = config.__name__
-    _check_the_file()
+    _check_the_file(os.environ.get("LUIGI_CONFIG_PATH", ""), tuple(cast(Any, get_config()).sections()))
     options = {option.replace("_", "-") for option, _ in config.get_params()}
     parser = get_config()
     if parser.has_section(name):
@@ -86,14 +87,14 @@ def section(config: type[luigi.Config]) -> Any:
         ) from None
 
 
-def _check_the_file() -> None:
+@functools.lru_cache(maxsize=4)
+def _check_the_file(path: str, sections: tuple[str, ...]) -> None:
     """Raise ConfigurationError where luigi itself would quietly go on with defaults: the file that
     LUIGI_CONFIG_PATH names is not there, or one of our sections is mistyped."""
-    path = os.environ.get("LUIGI_CONFIG_PATH")
     if path and not os.access(path, os.R_OK):
         raise ConfigurationError(f"LUIGI_CONFIG_PATH names {path}, which cannot be read")
     ours = {config.__name__ for config in SECTIONS}
-    for written in cast(Any, get_config()).sections():
+    for written in sections:
         meant = difflib.get_close_matches(written, ours - {written}, 1, 0.8) if written not in ours else []
         if meant:
             raise ConfigurationError(f"luigi.cfg has a section [{written}]: is it meant to be [{meant[0]}]?")
