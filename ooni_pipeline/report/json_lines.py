@@ -169,9 +169,9 @@ def read_entries(
     """Every line of a JSON report, also a last one without an end, which is kept when it parses.
 
     A report that is one object over many lines (pretty-printed, at most ``MAX_ENTRY_BYTES``) is one
-    entry. Of a run of blank lines the first is a BadEntry, the others are framing: two bytes of gzip hold a
-    thousand. ``fault()`` tells, once the bytes have ended, why they ended too early, or None: the reason of
-    a last line that is not whole.
+    entry. Of a run of blank lines the first is a BadEntry, the others are framing: one byte of gzip
+    holds a thousand of them. ``fault()`` tells, once the bytes have ended, why they ended too early, or
+    None: the reason of a last line that is not whole.
     """
     readline: Callable[[int], bytes] = stream.readline
     offset = 0
@@ -185,7 +185,7 @@ def read_entries(
             piece = _rest_of_line(Piece(offset), line, readline)
             yield piece.rejected(RejectReason.TOO_LARGE, f"over {MAX_ENTRY_BYTES} bytes")
             offset += piece.size
-            may_be_pretty = False
+            may_be_pretty = after_blank = False
             continue
         raw = _without_end(line)
         end = line[len(raw) :]

@@ -41,7 +41,7 @@ def lines(settings: Settings) -> bytes:
             r'annotations":[^n{]',
             rf'annotations":\{{{pairs}(?:"{name}|{allowed}(?:[{{[]|"[^"\\]*\\))',
             r'input":(?:[^n"]|"(?:[^"\\]|\\.)*[@#])',
-            r'options":[{\[][^}\]]*[@#]',
+            r'options":[{\[]' + _in_a_container('"(?:[^"\\\\]|\\\\.)*[@#]', r'"(?:[^"\\@#]|\\.)*"'),
         ]
     ).encode()
 
@@ -116,15 +116,29 @@ def _cut_everywhere(entry: dict[str, Any], cut: _Cut) -> None:
     """
     if len(cut.userinfo) + len(cut.fragments) > MAX_CUT:
         raise ValueError("too many URLs")
+    urls = sorted(cut.fragments, key=len, reverse=True)  # of #a and #ab the longer one first: no b is left
 
     def change(text: str) -> str:
         for userinfo in cut.userinfo:
             text = text.replace("//" + userinfo, "//")
-        for url, without in cut.fragments.items():
-            text = text.replace(url, without)
+        for url in urls:
+            text = text.replace(url, cut.fragments[url])
         return text
 
     change_strings(entry, change)
+
+
+def _in_a_container(wanted: str, other: str, levels: int = 3) -> str:
+    """A regular expression for a JSON list or mapping, behind its first bracket, up to a string that is
+    ``wanted``; every string before it is an ``other`` one. So many levels down, whatever is deeper counts as
+    wanted: it is rare, and has to be looked at.
+    """
+    plain = rf'{other}|[^"{{}}\[\]]'
+    found, whole = rf"(?:{plain})*(?:{wanted}|[{{\[])", rf"[{{\[](?:{plain})*[}}\]]"
+    for _ in range(levels - 1):
+        found = rf"(?:{plain}|{whole})*(?:{wanted}|[{{\[]{found})"
+        whole = rf"[{{\[](?:{plain}|{whole})*[}}\]]"
+    return found
 
 
 def _none_of(names: Iterable[str]) -> str:

@@ -232,7 +232,15 @@ def test_what_an_input_may_not_say_its_requests_and_command_line_may_not_either(
 
 
 @pytest.mark.parametrize(
-    "options", [["-u", "http://a:pw@h.test/"], {"subargs": ["-u", "http://a:pw@h.test/"]}]
+    "options",
+    [
+        ["-u", "http://a:pw@h.test/"],
+        {"subargs": ["-u", "http://a:pw@h.test/"]},
+        {"subargs": ["-f", "a]b}"], "more": {"a": []}, "url": "http://a:pw@h.test/"},
+        [["[", {"a": '\\"'}], "http://a:pw@h.test/"],
+        [[[["http://a:pw@h.test/"]]]],
+        [[[[[["deep"]]]]], "http://a:pw@h.test/"],
+    ],
 )
 @pytest.mark.parametrize("key", ["options", "legacy_options"])
 def test_command_lines(options: Any, key: str) -> None:
@@ -241,6 +249,17 @@ def test_command_lines(options: Any, key: str) -> None:
     result, _ = run(loads(line))
     assert "pw" not in json.dumps(result)
     assert "http://h.test/" in json.dumps(result)
+
+
+@pytest.mark.parametrize("options", [[], ["-f", "x"], {"subargs": ["-f", {"a": "]"}]}, "x", None])
+def test_command_lines_without_a_url_need_no_look(options: Any) -> None:
+    assert FOUND(dump_entry({"options": options, "body": '<a href="#x">me@here</a>'}), 0) is None
+
+
+def test_the_whole_fragment_goes_where_another_begins_like_it() -> None:
+    urls = ["http://a.test/#tok", "http://a.test/#token"]
+    result, _ = run({"id": "x", "input": urls, "test_keys": {"a": urls[1], "b": f"{urls[0]} {urls[1]}"}})
+    assert result["test_keys"] == {"a": "http://a.test/", "b": "http://a.test/ http://a.test/"}
 
 
 def test_more_urls_than_any_input_has_are_held() -> None:

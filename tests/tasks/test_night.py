@@ -84,6 +84,7 @@ def test_a_browser_shows_the_mirror(pipeline: Pipeline, browse: Browse) -> None:
     page = browse((bucket / "index.html").as_uri())
     assert f"<title>Measurements of bucket {pipeline.today}</title>" in page
     assert "<img" not in page
+    assert "img_src_x_onerror" in page, "under a name made harmless"
     reports = json.loads((bucket / "index.json").read_bytes())["reports"]
     links = re.findall(r'<a href="([^"]+\.json\.gz)">', page)
     assert [unquote(link) for link in links] == [report["file"] for report in reports]
