@@ -7,11 +7,13 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg2
 import pytest
 
 from ooni_pipeline.bucket.layout import Stage
@@ -98,6 +100,52 @@ def test_a_load_that_forget_overtakes_is_not_done(pipeline: Pipeline) -> None:
     assert pipeline.query("SELECT count(*) FROM loads") == [(0,)]
     pipeline.nightly()
     pipeline.verb("ledger", day)
+
+
+def test_forget_waits_for_a_load(pipeline: Pipeline) -> None:
+    """One that ends between the forgetting of its marker and that of its manifest would stay marked."""
+    pipeline.receive("-GR-")
+    pipeline.nightly()
+    day = str(pipeline.today)
+    with one_writer(pipeline.layout.lock("LoadMeasurements", pipeline.today)):
+        forgetting = pipeline.start(sys.executable, "-m", "tasks.forget", "sanitise", day, day)
+        with pytest.raises(subprocess.TimeoutExpired):
+            forgetting.wait(timeout=3)
+        assert pipeline.query("SELECT count(*) FROM loads") == [(1,)]
+        assert pipeline.layout.manifest(Stage.SANITISED, pipeline.today).exists()
+    forgetting.communicate(timeout=60)
+    assert forgetting.returncode == 0
+    assert pipeline.query("SELECT count(*) FROM loads") == [(0,)]
+
+
+def test_a_load_whose_proof_is_another_one_by_its_end_is_not_done(pipeline: Pipeline) -> None:
+    pipeline.receive("-GR-")
+    pipeline.nightly()
+    day = str(pipeline.today)
+    pipeline.verb("forget", "load", day, day)
+    other = psycopg2.connect(pipeline.url)
+    try:
+        other.cursor().execute("LOCK TABLE country_totals IN ACCESS EXCLUSIVE MODE")
+        loading = pipeline.start(
+            str(LUIGI), "--module", "tasks.load", "LoadMeasurements", "--bucket-date", day
+        )
+        deadline = time.monotonic() + 60
+        while not _waiting_for_a_lock(pipeline) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.utime(pipeline.layout.manifest(Stage.SANITISED, pipeline.today), (0, 0))
+    finally:
+        other.close()
+    output, _ = loading.communicate(timeout=60)
+    assert "was forgotten or made anew meanwhile" in output
+    assert loading.returncode == 30
+    assert pipeline.query("SELECT count(*) FROM loads") == [(0,)]
+    pipeline.nightly()
+    pipeline.verb("ledger", day)
+
+
+def _waiting_for_a_lock(pipeline: Pipeline) -> bool:
+    waiting = "datname = current_database() AND wait_event_type = 'Lock'"
+    return pipeline.query(f"SELECT count(*) FROM pg_stat_activity WHERE {waiting}") != [(0,)]
 
 
 def test_forgetting_nothing_says_so(pipeline: Pipeline) -> None:
