@@ -162,7 +162,7 @@ class Mutator:
             for _ in range(chance.choice((1, 1, 2, 3, 8))):
                 chance.choice(self._byte_steps)(content)
         if chance.random() < 0.03:
-            content = bytearray(gzip.compress(bytes(content), 1))
+            content = bytearray(gzip.compress(bytes(content), 1, mtime=0))
             if chance.random() < 0.7:
                 chance.choice((self._flip, self._delete, self._truncate, self._double))(content)
         if chance.random() < 0.02:
