@@ -18,13 +18,17 @@ _FINGERPRINT = re.compile(r"[0-9A-Fa-f]{40}\Z")
 
 @dataclass(frozen=True)
 class Bridge:
-    """A bridge of the table. ``address`` is its IP without port, ``fingerprint`` 40 hexadecimal digits."""
+    """A bridge of the table. ``address`` is its IP without port, ``fingerprint`` 40 hexadecimal digits.
+
+    ``public``: a browser ships it, so everybody knows it, and what is measured of it stays as it is.
+    """
 
     address: str
     port: int
     fingerprint: str
     distributor: str | None
     transport: str | None
+    public: bool = False
 
     @property
     def hashed_fingerprint(self) -> str:
@@ -35,28 +39,44 @@ class Bridge:
 class BridgeTable:
     """All bridges, by canonical (address, port); ``digest`` (SHA-256 of the file) names this state of it.
 
-    ``addresses`` (without port) and ``fingerprints`` are all that the table says, and more than
-    ``bridges`` where two lines name one place.
+    ``addresses`` (without port) and ``fingerprints`` are all that must be searched for and cut, and more
+    than ``bridges`` where two lines name one place. ``public_addresses`` and ``public_fingerprints`` are
+    those of bridges marked public. What a private line names too is private.
     """
 
     bridges: Mapping[tuple[str, int], Bridge]
     addresses: frozenset[str]
     fingerprints: frozenset[str]
     digest: str
+    public_addresses: frozenset[str] = frozenset()
+    public_fingerprints: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, bridges: Iterable[Bridge], digest: str = "") -> BridgeTable:
-        """The table of these bridges; of two at one place the later names it."""
-        bridges = list(bridges)
+        """The table of these bridges; of two at one place the later names it, a private one before any
+        public one."""
+        bridges = sorted(bridges, key=lambda bridge: not bridge.public)  # stable: the private ones last
+        private = [bridge for bridge in bridges if not bridge.public]
+        public = [bridge for bridge in bridges if bridge.public]
+        addresses = frozenset(bridge.address for bridge in private)
+        upper = {bridge.fingerprint.upper() for bridge in private}
         return cls(
             {(bridge.address, bridge.port): bridge for bridge in bridges},
-            frozenset(bridge.address for bridge in bridges),
-            frozenset(bridge.fingerprint for bridge in bridges),
+            addresses,
+            frozenset(bridge.fingerprint for bridge in private),
             digest,
+            frozenset(bridge.address for bridge in public) - addresses,
+            frozenset(bridge.fingerprint for bridge in public if bridge.fingerprint.upper() not in upper),
         )
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Every address and fingerprint (in capitals) of every line: what a later table may not lack."""
+        fingerprints = self.fingerprints | self.public_fingerprints
+        return self.addresses | self.public_addresses | {text.upper() for text in fingerprints}
+
     def find(self, place: tuple[str, int]) -> Bridge | None:
-        """The bridge at a place as :func:`split_address` gives it."""
+        """The bridge at a place as :func:`split_address` gives it; look at its ``public``."""
         return self.bridges.get(place)
 
 
@@ -82,10 +102,11 @@ def split_address(text: str) -> tuple[str, int]:
 
 
 def load_bridge_table(path: Path, digest: str = "") -> BridgeTable:
-    """Read ``{"IP:port": {"fingerprint": 40 hex, "distributor": …, "transport": …}, …}``.
+    """Read ``{"IP:port": {"fingerprint": 40 hex, "distributor": …, "transport": …, "public": false}, …}``.
 
-    Fails closed: BridgeTableError where the file is missing, unreadable, malformed in any line, empty, or
-    (with ``digest``) no longer the one that the stage began with. The text never quotes a line.
+    Fails closed: BridgeTableError where the file is missing, unreadable, malformed in any line, without
+    any private bridge (then nothing would be searched for), or (with ``digest``) no longer the one that
+    the stage began with. The text never quotes a line.
     """
     try:
         raw = path.read_bytes()
@@ -110,10 +131,17 @@ def load_bridge_table(path: Path, digest: str = "") -> BridgeTable:
             bridges.append(_bridge(where, line))
         except (ValueError, KeyError, TypeError):
             raise BridgeTableError(
-                f"bridge {number} of the table {path} has no good address:port or fingerprint, or a "
-                "distributor or transport that is no text, so nothing is sanitised"
+                f"bridge {number} of the table {path} has no good address:port or fingerprint, a distributor "
+                'or transport that is no text, or a "public" that is neither true nor false, so nothing is '
+                "sanitised"
             ) from None
-    return BridgeTable.of(bridges, actual)
+    table = BridgeTable.of(bridges, actual)
+    if not table.addresses:
+        raise BridgeTableError(
+            f"every bridge of the table {path} is marked public, so there is none to protect and nothing is "
+            "sanitised"
+        )
+    return table
 
 
 def _bridge(where: str, line: Any) -> Bridge:
@@ -131,4 +159,7 @@ def _bridge(where: str, line: Any) -> Bridge:
     distributor, transport = values.get("distributor"), values.get("transport")
     if not all(value is None or isinstance(value, str) for value in (distributor, transport)):
         raise TypeError("not a string")
-    return Bridge(address, port, values["fingerprint"], distributor, transport)
+    public = values.get("public", False)
+    if not isinstance(public, bool):
+        raise TypeError("neither true nor false")
+    return Bridge(address, port, values["fingerprint"], distributor, transport, public)

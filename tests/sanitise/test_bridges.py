@@ -52,7 +52,8 @@ def test_a_table(tmp_path: Path) -> None:
         {"192.0.2.1:443": {**GOOD, "transport": {}}}, {"192.0.2.1": GOOD}, {"192.0.2.1:": GOOD},
         {"192.0.2.1:65536": GOOD}, {"192.0.2.256:1": GOOD}, {"2001:db8::1:443": GOOD},
         {"secret.test:443": GOOD}, {"": GOOD}, {"127.0.0.1:443": GOOD}, {"[::1]:443": GOOD},
-        {"0.0.0.0:443": GOOD},
+        {"0.0.0.0:443": GOOD}, {"192.0.2.1:443": {**GOOD, "public": 1}},
+        {"192.0.2.1:443": {**GOOD, "public": "true"}}, {"192.0.2.1:443": {**GOOD, "public": None}},
         {"192.0.2.1:443": GOOD, "192.0.2.2:443": {"fingerprint": "short"}},
         TWICE,
     ],
@@ -96,6 +97,39 @@ def test_two_lines_for_one_place_are_both_protected(tmp_path: Path) -> None:
     bridge = found.find(("192.0.2.1", 443))
     assert bridge is not None
     assert bridge.fingerprint == "b" * 40
+
+
+def test_public_bridges_are_not_searched_for(tmp_path: Path) -> None:
+    private = {"fingerprint": "a" * 40, "public": False}
+    public = {"fingerprint": "b" * 40, "distributor": "browser", "public": True}
+    found = load_bridge_table(table(tmp_path, {"192.0.2.1:443": private, "192.0.2.2:443": public}))
+    assert [*found.addresses, *found.fingerprints] == ["192.0.2.1", "a" * 40]
+    assert [*found.public_addresses, *found.public_fingerprints] == ["192.0.2.2", "b" * 40]
+    places = {address: found.find((address, 443)) for address in ("192.0.2.1", "192.0.2.2")}
+    assert {address: bridge and bridge.public for address, bridge in places.items()} == {
+        "192.0.2.1": False, "192.0.2.2": True
+    }  # fmt: skip
+    assert found.names == {"192.0.2.1", "192.0.2.2", "A" * 40, "B" * 40}
+
+
+@pytest.mark.parametrize("private_first", [True, False])
+def test_what_a_private_line_names_too_is_private(tmp_path: Path, private_first: bool) -> None:
+    """The same place, the same address at another port, the same fingerprint in other letters."""
+    private, public = {"fingerprint": "a" * 40}, {"fingerprint": "A" * 40, "public": True}
+    lines = [f'"192.0.2.1:443": {json.dumps(private)}', f'"192.0.2.1:443": {json.dumps(public)}']
+    lines = [*(lines if private_first else reversed(lines)), f'"192.0.2.1:80": {json.dumps(public)}']
+    found = load_bridge_table(table(tmp_path, "{" + ",".join(lines) + "}"))
+    assert [*found.addresses, *found.fingerprints] == ["192.0.2.1", "a" * 40]
+    assert not found.public_addresses | found.public_fingerprints
+    bridge = found.find(("192.0.2.1", 443))
+    assert bridge is not None
+    assert not bridge.public
+
+
+def test_a_table_of_public_bridges_alone_protects_nobody(tmp_path: Path) -> None:
+    path = table(tmp_path, {"192.0.2.1:443": {**GOOD, "public": True}})
+    with pytest.raises(BridgeTableError, match=r"every bridge of .* is marked public"):
+        load_bridge_table(path)
 
 
 def test_hashed_fingerprint_of_another_computation() -> None:
