@@ -60,4 +60,10 @@ class RejectReason(str, Enum):
     UNSAFE_TAG = "unsafe_tag"
     CANNOT_BE_NORMALISED = "cannot_be_normalised"
     STILL_LEAKS = "still_leaks"
+    # of a report, when it is sanitised
+    BRIDGE_ELSEWHERE = "bridge_elsewhere"
+    BRIDGE_IN_ITS_NAME = "bridge_in_its_name"
+    ADDRESSES_BESIDE_BRIDGE = "addresses_beside_bridge"
+    DROPPED_BY_A_PERSON = "dropped_by_a_person"
+    KNOWN_LEAKER = "known_leaker"
     REFUSED_BY_DATABASE = "refused_by_database"

@@ -1,28 +1,41 @@
-"""What must not be public goes: bridges first of all. Fails closed.
+"""What must not be public goes: bridges first of all, then what says who the volunteer is. Fails closed.
 
 :data:`EVERY_ENTRY` and :data:`NETTESTS` are the visible lists of steps, one module each. A step takes the
 entry (a dict that it changes) and the :class:`Cuts`, where it counts what it cuts and says what else must
-go from the whole entry. After the steps every address and fingerprint of a known bridge is cut wherever
-it stands, and a last search makes sure of it: an entry that still holds one is held back, never
-published. To add a step for another nettest, write its module and its line in ``NETTESTS``; one for every
-entry goes to ``EVERY_ENTRY``, with a regular expression that finds the lines that need it.
+go from the whole entry. After the steps every address of the volunteer that the report reveals, and every
+address and fingerprint of a known bridge, is cut wherever it stands, and a last search makes sure of it:
+an entry that still holds one is held back, never published. To add a step for another nettest, write its
+module and its line in ``NETTESTS``; one for every entry goes to ``EVERY_ENTRY``, with a regular expression
+that finds the lines that need it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
+from ooni_pipeline.errors import RejectReason
 from ooni_pipeline.report.json_lines import dump_entry, loads
-from ooni_pipeline.sanitise import bridge_reachability, fields, headers, probe_ip, tcp_connect, tor
+from ooni_pipeline.report.nettests import canonical_test_name
+from ooni_pipeline.sanitise import (
+    bridge_reachability,
+    fields,
+    headers,
+    logs,
+    own,
+    probe_ip,
+    tcp_connect,
+    tor,
+)
 from ooni_pipeline.sanitise.bridges import BridgeTable
-from ooni_pipeline.sanitise.cuts import Cuts, cut_everywhere
-from ooni_pipeline.sanitise.search import Secrets, pattern
+from ooni_pipeline.sanitise.cuts import MARKER, SCRUBBED, Cuts, cut_everywhere
+from ooni_pipeline.sanitise.expected import all_expected
+from ooni_pipeline.sanitise.search import Search, Secrets, is_candidate, pattern
 from ooni_pipeline.sanitise.settings import Settings
 
 #: Changes when the same entry would come out in another way; then buckets can be redone.
-VERSION = "5"
+VERSION = "6"
 
 Step = Callable[[dict[str, Any], Cuts], None]
 Lines = Callable[[Settings], bytes]
@@ -30,8 +43,10 @@ Lines = Callable[[Settings], bytes]
 #: Steps for entries of every nettest, and the lines that need them (as re2 understands it, in any case).
 EVERY_ENTRY: tuple[tuple[Lines, Step], ...] = (
     (probe_ip.lines, probe_ip.withhold),
+    (own.lines, own.withhold),
     (headers.lines, headers.scrub),
     (fields.lines, fields.sanitise),
+    (logs.lines, logs.clean),
 )
 
 #: Steps for the entries of one nettest: canonical test_name -> step.
@@ -42,48 +57,130 @@ NETTESTS: dict[str, Step] = {
     "torsf": tor.clean,
     "vanilla_tor": tor.clean,
 }
+#: The lines that need one of these: by part of the name, however a probe wrote it, or by a key of theirs.
+_NETTEST_LINES = rb'"test_name":"[^"]*(?:bridge|tcp|tor)|"bridge_address":[^n]'
+#: A known leaker: it sent the volunteer's address and more in keys where nobody looks for them.
+KNOWN_LEAKER = rb'"software_name":"ooniprobe-android","software_version":"2\.0\.0[-"]'
+
+
+class MustBeHeld(Exception):  # noqa: N818 - a fact about a report, not a fault of ours
+    """A person must look at the report before anybody else does."""
+
+    def __init__(self, reason: RejectReason) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
 
 
 class Sanitiser:
-    """Sanitises entries with one bridge table."""
+    """Sanitises entries with one bridge table: :meth:`of_report` for those of one report."""
 
     def __init__(self, table: BridgeTable, settings: Settings | None = None) -> None:
         self.table = table
         self.settings = settings or Settings()
-        self._known = Secrets(table.addresses, table.fingerprints)
-        names = b"|".join(name.encode() for name in NETTESTS)
+        self.known = Secrets(table.addresses, table.fingerprints)
         steps = [lines(self.settings) for lines, _ in EVERY_ENTRY]
-        self.wants = pattern([*self._known.alternatives, *steps, b'"test_name":"(?:' + names + b')"'])
-        """Where in a chunk of lines the next thing stands that needs a look, or None, as for most lines."""
+        self.static = pattern([*self.known.alternatives, *steps, _NETTEST_LINES])
+        self.reveals = pattern([probe_ip.TO_WITHHOLD, own.revealing_lines(self.settings), KNOWN_LEAKER])
+        """Where in a chunk of lines the next thing stands that may say who the volunteer is."""
 
     def names_a_bridge(self, report: str) -> bool:
         """Whether a bridge of the table stands in the name of a report, which is published too."""
-        return self._known.stand_in(report.encode())
+        return self.known.stand_in(report.encode())
+
+    def of_report(self, own_addresses: Collection[str] = (), *, released: bool = False) -> ReportSanitiser:
+        """For the entries of a report that reveals these addresses as the volunteer's own.
+
+        ``released`` when a person has seen it: then nothing of it is held for what it names.
+        """
+        return ReportSanitiser(self, sorted(own_addresses), released)
+
+
+class ReportSanitiser:
+    """Sanitises the entries of one report. ``names_a_bridge`` once an entry named one of the table."""
+
+    def __init__(self, sanitiser: Sanitiser, own_addresses: list[str], released: bool) -> None:
+        self.names_a_bridge = False
+        self._all = sanitiser
+        self._released = released
+        self._own_addresses = own_addresses
+        self._own = Secrets(own_addresses, own=True) if own_addresses else None
+        self._of_own: Search | None = None
+        if self._own:
+            self._of_own = pattern([*self._own.alternatives, _RESOLVER_LINES])
+
+    def wants(self, chunk: bytes, start: int) -> int | None:
+        """Where in a chunk of lines the next thing stands that needs a look; None for most lines."""
+        first = self._next(self._all.static, [self._all.known], chunk, start)
+        if self._of_own and self._own:
+            end = len(chunk) if first is None else first
+            others = self._next(self._of_own, [self._own], chunk, start)
+            if others is not None and others < end:
+                return others
+        return first
+
+    @staticmethod
+    def _next(search: Search, secrets: list[Secrets], chunk: bytes, start: int) -> int | None:
+        while place := search(chunk, start):
+            if not is_candidate(chunk, *place) or any(one.in_base64_at(chunk, *place) for one in secrets):
+                return place[0]
+            start = place[0] + 1
+        return None
 
     def sanitise_line(self, line: bytes, counts: Counter[str]) -> bytes | None:
         """The publishable form of one serialised entry; None when it cannot be made and must be held.
 
         ``counts`` grows by what was cut, by rule; the entry says the same under ``sanitised``. Where
-        nothing is cut the line is what it was. An entry that makes this raise must be held too.
+        nothing is cut the line is what it was. Raises MustBeHeld where the report as a whole must be
+        held. An entry that makes this raise anything else must be held too.
         """
-        entry, cuts = loads(line), Cuts(self.table, self.settings)
+        entry, cuts = loads(line), Cuts(self._all.table, self._all.settings)
         for _, step in EVERY_ENTRY:
             step(entry, cuts)
-        if special := NETTESTS.get(str(entry.get("test_name"))):
+        if special := _special(entry):
             special(entry, cuts)
-        searches = {"known_bridge": self._known}
-        if own := cuts.hidden():
-            searches["unknown_bridge"] = own
+        searches = self._searches(entry, cuts)
         text, was_cut = _written(entry, cuts), False
-        for rule, secrets in searches.items():
+        for rule, secrets, marker in searches:
             if secrets.stand_in(text):
-                cuts.count(rule, cut_everywhere(entry, secrets))
+                if secrets is self._all.known:
+                    cuts.names_a_bridge = True
+                    if not self._released and not all_expected(entry, secrets):
+                        raise MustBeHeld(RejectReason.BRIDGE_ELSEWHERE)
+                cuts.count(rule, cut_everywhere(entry, secrets, marker))
                 text, was_cut = _written(entry, cuts), True
         # The last search. Where nothing was cut, this very text has just been searched.
-        if was_cut and any(secrets.stand_in(text) for secrets in searches.values()):
+        if was_cut and any(secrets.stand_in(text) for _, secrets, _ in searches):
             return None
+        self.names_a_bridge |= cuts.names_a_bridge
         counts.update(+cuts.by_rule)
         return text
+
+    def _searches(self, entry: dict[str, Any], cuts: Cuts) -> list[tuple[str, Secrets, str]]:
+        """What must go from the whole entry: (rule, what, what stands in its place).
+
+        Whether the table knows a bridge is not to be read from the rule.
+        """
+        searches = []
+        if self._own:
+            searches.append(("own_address", self._own, SCRUBBED))
+            if self._all.settings.near_resolvers and (near := own.near_resolvers(entry, self._own_addresses)):
+                searches.append(("near_resolver", Secrets(near, own=True), SCRUBBED))
+        if hidden := cuts.hidden():
+            searches.append(("bridge", hidden, MARKER))
+        return [*searches, ("bridge", self._all.known, MARKER)]
+
+
+_RESOLVER_LINES = rb'"(?:' + "|".join(sorted(own.RESOLVERS)).encode() + rb')":["\[{]'
+
+
+def _special(entry: dict[str, Any]) -> Step | None:
+    """The step of the entry's nettest, by its name, or by a key that only one nettest has."""
+    if step := NETTESTS.get(canonical_test_name(entry.get("test_name"))):
+        return step
+    test_keys = entry.get("test_keys")
+    if isinstance(test_keys, dict) and test_keys.get("bridge_address") is not None:
+        return NETTESTS["bridge_reachability"]
+    return None
 
 
 def _written(entry: dict[str, Any], cuts: Cuts) -> bytes:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from ooni_pipeline.sanitise.bridges import Bridge, BridgeTable, hashed_fingerprint, split_address
 
+#: ``--bridge=`` before a value.
+_OPTION = re.compile(r"\A[\"']?[A-Za-z-]+=")
 _FINGERPRINT = re.compile(r"\$?([0-9A-Fa-f]{40})(?:[~=]\w{1,19})?\Z")
 
 
@@ -38,6 +40,7 @@ def parse_bridge_line(line: str) -> BridgeLine:
     """Find addresses and fingerprints among the words of a line, wherever they stand."""
     places, fingerprints, words = [], [], line.split()
     for word in words:
+        word = _OPTION.sub("", word).strip("\"',;")
         if match := _FINGERPRINT.match(word):
             fingerprints.append(match[1])
         elif place := _place(word):

@@ -12,12 +12,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ooni_pipeline.sanitise.cuts import Cuts
+from ooni_pipeline.report.nettests import canonical_test_name
+from ooni_pipeline.sanitise.cuts import SCRUBBED, Cuts
 from ooni_pipeline.sanitise.settings import Settings
-from ooni_pipeline.sanitise.strings import change_strings, mappings_in, plain_key
+from ooni_pipeline.sanitise.strings import change_strings, mappings_in, plain_key, strings_in
 
-#: Keys whose value becomes null.
+#: Keys whose value becomes null, and the setting that says so.
 NULLED = ("probe_city", "probe_id")
+#: Nettests of which a server names each run by a UUID, in data that it publishes with addresses.
+WITH_UUIDS = ("ndt", "dash")
+#: What is shorter is none, and may stand anywhere.
+SHORTEST_UUID = 8
 #: Keys under which URLs stand that a person chose: the input, and the command line, which may name it.
 INPUTS = ("input", "options")
 #: Each is looked for in every string of the entry.
@@ -35,13 +40,17 @@ def lines(settings: Settings) -> bytes:
     name = _none_of(sorted(settings.annotations))
     allowed = '"(?:' + "|".join(map(re.escape, sorted(settings.annotations))) + ')":'
     pairs = rf'(?:{allowed}(?:"[^"\\]*"|[^]"\\,{{}}[]+),)*'
+    urls = [
+        r'input":(?:[^n"]|"(?:[^"\\]|\\.)*[@#])',
+        r'options":[{\[]' + _in_a_container('"(?:[^"\\\\]|\\\\.)*[@#]', r'"(?:[^"\\@#]|\\.)*"'),
+    ]
     return "|".join(
         [
-            *(f'{key}":[^n]' for key in NULLED),
+            *(f'{key}":[^n]' for key in NULLED if getattr(settings, key)),
+            *(['uuid":"'] if settings.uuids else []),
+            *(urls if settings.input_urls else []),
             r'annotations":[^n{]',
             rf'annotations":\{{{pairs}(?:"{name}|{allowed}(?:[{{[]|"[^"\\]*\\))',
-            r'input":(?:[^n"]|"(?:[^"\\]|\\.)*[@#])',
-            r'options":[{\[]' + _in_a_container('"(?:[^"\\\\]|\\\\.)*[@#]', r'"(?:[^"\\@#]|\\.)*"'),
         ]
     ).encode()
 
@@ -50,19 +59,25 @@ def sanitise(entry: dict[str, Any], cuts: Cuts) -> None:
     """Cut these keys wherever they stand: legacy entries have them among the keys of their test, and what
     was overruled stands below yet others."""
     cut = _Cut()
+    has_uuids = cuts.settings.uuids and canonical_test_name(entry.get("test_name")).startswith(WITH_UUIDS)
     for mapping in mappings_in(entry):
         for key, value in mapping.items():
             name = plain_key(key)
             if value is None:
                 continue
             if name in NULLED:
-                mapping[key] = None
-                cuts.count(name)
+                if getattr(cuts.settings, name):
+                    mapping[key] = None
+                    cuts.count(name)
             elif name == "annotations":
                 mapping[key] = _allowed(value, cuts)
-            elif name in INPUTS:
+            elif name in INPUTS and cuts.settings.input_urls:
                 mapping[key] = _clean_input(value, cut, cuts)
-    if cut.userinfo or cut.fragments:
+            elif has_uuids and name.lower().endswith("uuid") and value != SCRUBBED:
+                cut.uuids.update(text for text in strings_in(value) if len(text) >= SHORTEST_UUID)
+                mapping[key] = SCRUBBED
+                cuts.count("uuid")
+    if cut.userinfo or cut.fragments or cut.uuids:
         _cut_everywhere(entry, cut)
 
 
@@ -82,9 +97,11 @@ def _allowed(annotations: Any, cuts: Cuts) -> dict[str, Any]:
 
 @dataclass
 class _Cut:
-    """What was cut from the URLs of inputs: user names with passwords, and URL with fragment -> without."""
+    """What else must go from the entry: user names with passwords from the URLs of inputs, URL with fragment
+    -> without, and UUIDs."""
 
     userinfo: set[str] = field(default_factory=set)
+    uuids: set[str] = field(default_factory=set)
     fragments: dict[str, str] = field(default_factory=dict)
 
 
@@ -114,7 +131,7 @@ def _cut_everywhere(entry: dict[str, Any], cut: _Cut) -> None:
 
     Raises ValueError for more of them than any input has: such an entry is held.
     """
-    if len(cut.userinfo) + len(cut.fragments) > MAX_CUT:
+    if len(cut.userinfo) + len(cut.fragments) + len(cut.uuids) > MAX_CUT:
         raise ValueError("too many URLs")
     urls = sorted(cut.fragments, key=len, reverse=True)  # of #a and #ab the longer one first: no b is left
 
@@ -123,6 +140,8 @@ def _cut_everywhere(entry: dict[str, Any], cut: _Cut) -> None:
             text = text.replace("//" + userinfo, "//")
         for url in urls:
             text = text.replace(url, cut.fragments[url])
+        for uuid in cut.uuids:
+            text = text.replace(uuid, SCRUBBED)
         return text
 
     change_strings(entry, change)

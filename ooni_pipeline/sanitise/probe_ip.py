@@ -26,12 +26,14 @@ def _other_than_withheld() -> bytes:
         text[:place].replace(b".", rb"\.") + b"[^" + text[place : place + 1] + b"]"
         for place in range(len(text))
     ]
-    return b'probe_ip":(?:[^"n]|"(?:' + b"|".join(others) + b"))"
+    return b'(?:[^"n]|"(?:' + b"|".join(others) + b"))"
 
 
-#: A regular expression for a probe_ip that is neither null nor the one that says withheld. (re2 knows no
+#: A regular expression for a value that is neither null nor the one that says withheld. (re2 knows no
 #: look-ahead, so it says: the same up to some place, and there another character.)
-TO_WITHHOLD = _other_than_withheld()
+OTHER_THAN_WITHHELD = _other_than_withheld().decode()
+#: One for a probe_ip with such a value.
+TO_WITHHOLD = b'probe_ip":' + _other_than_withheld()
 
 
 def lines(settings: Settings) -> bytes:

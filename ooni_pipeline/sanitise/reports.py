@@ -1,30 +1,70 @@
-"""One normalised report becomes one file of publishable entries."""
+"""One normalised report becomes one file of publishable entries, or waits whole for a person."""
 
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from ooni_pipeline.errors import RejectReason
+from ooni_pipeline.report.json_lines import loads
 from ooni_pipeline.report.tally import Tally
 from ooni_pipeline.report.work import Job, Outcome
 from ooni_pipeline.report.writer import LinesWriter, RejectedWriter
-from ooni_pipeline.sanitise import Sanitiser
+from ooni_pipeline.sanitise import KNOWN_LEAKER, MustBeHeld, ReportSanitiser, Sanitiser
+from ooni_pipeline.sanitise.addresses import addresses_in
 from ooni_pipeline.sanitise.bridges import load_bridge_table
+from ooni_pipeline.sanitise.expected import names_more_than
+from ooni_pipeline.sanitise.own import reveal
+from ooni_pipeline.sanitise.probe_ip import TO_WITHHOLD
+from ooni_pipeline.sanitise.settings import Settings
 
 _CHUNK = 1024 * 1024
+_LEAKER = re.compile(KNOWN_LEAKER, re.IGNORECASE)
+#: The common case of a probe_ip: an address as a string, to be had without parsing the line.
+_PROBE_IP = re.compile(TO_WITHHOLD[: TO_WITHHOLD.index(b"(")] + rb'"([0-9.]{7,15})"', re.IGNORECASE)
 
 
-def sanitise_report(job: Job, *, table: Path, digest: str) -> Outcome:
+def sanitise_report(
+    job: Job,
+    *,
+    table: Path,
+    digest: str,
+    settings: Settings | None = None,
+    released: frozenset[str] = frozenset(),
+    dropped: frozenset[str] = frozenset(),
+) -> Outcome:
     """Sanitise every entry; lines in which nothing needs a look are copied as they are.
 
-    ``table`` is the bridge table and ``digest`` the state of it that the stage began with.
+    ``table`` is the bridge table and ``digest`` the state of it that the stage began with. ``released``
+    and ``dropped`` name reports that a person has seen: the former are published with their bridges cut,
+    the latter never.
     """
-    sanitiser = _sanitiser(table, digest)
+    settings = settings or Settings()
+    sanitiser = _sanitiser(table, digest, settings)
+    if job.report in dropped:
+        return _rejected(job, RejectReason.DROPPED_BY_A_PERSON)
     if sanitiser.names_a_bridge(job.report):
-        return _held_whole(job)
+        return _held(job, RejectReason.BRIDGE_IN_ITS_NAME)
+    try:
+        own = _own_addresses(job.source, sanitiser)
+        if own is None:
+            return _rejected(job, RejectReason.KNOWN_LEAKER)
+        report = sanitiser.of_report(own, released=job.report in released)
+        outcome = _sanitise_lines(job, report)
+        if report.names_a_bridge and job.report not in released:
+            with job.source.open("rb") as source:
+                if names_more_than(settings.max_addresses_beside_hit, source):
+                    raise MustBeHeld(RejectReason.ADDRESSES_BESIDE_BRIDGE)
+    except MustBeHeld as held:
+        job.destination.unlink(missing_ok=True)
+        return _held(job, held.reason)
+    return outcome
+
+
+def _sanitise_lines(job: Job, report: ReportSanitiser) -> Outcome:
     tally = Tally()
     with (
         job.source.open("rb") as source,
@@ -35,8 +75,8 @@ def sanitise_report(job: Job, *, table: Path, digest: str) -> Outcome:
         for chunk in whole_lines(source):
             done = 0
             while True:
-                place = sanitiser.wants(chunk, done)
-                start = chunk.rfind(b"\n", 0, place[0]) + 1 if place else len(chunk)
+                place = report.wants(chunk, done)
+                start = len(chunk) if place is None else chunk.rfind(b"\n", 0, place) + 1
                 untouched = chunk[done:start]
                 count = untouched.count(b"\n")
                 lines.write_lines(untouched, count)
@@ -44,12 +84,14 @@ def sanitise_report(job: Job, *, table: Path, digest: str) -> Outcome:
                 tally.out += count
                 if place is None:
                     break
-                done = chunk.index(b"\n", place[0]) + 1
+                done = chunk.index(b"\n", place) + 1
                 line = chunk[start : done - 1]
                 tally.taken += 1
                 clean, detail = None, ""
                 try:
-                    clean = sanitiser.sanitise_line(line, tally.notes)
+                    clean = report.sanitise_line(line, tally.notes)
+                except MustBeHeld:
+                    raise
                 except Exception as error:  # nobody knows what stands in it, so nobody gets it
                     detail = type(error).__name__
                 if clean is None:
@@ -65,16 +107,49 @@ def sanitise_report(job: Job, *, table: Path, digest: str) -> Outcome:
     return Outcome(tally, lines.size, lines.digest)
 
 
-def _held_whole(job: Job) -> Outcome:
-    """Every entry of a report goes to those that are held: its name, which cannot be cut, says a bridge."""
+def _own_addresses(path: Path, sanitiser: Sanitiser) -> set[str] | None:
+    """The volunteer's own addresses that a report reveals anywhere; None for one of a known leaker."""
+    own: set[str] = set()
+    with path.open("rb") as source:
+        for chunk in whole_lines(source):
+            done = 0
+            while place := sanitiser.reveals(chunk, done):
+                if _LEAKER.match(chunk, place[0]):
+                    return None
+                if found := _PROBE_IP.match(chunk, place[0]):
+                    own.update(addresses_in(found[1].decode("ascii")))
+                    done = found.end()
+                    continue
+                start, end = chunk.rfind(b"\n", 0, place[0]) + 1, chunk.index(b"\n", place[0])
+                line = chunk[start:end]
+                if _LEAKER.search(line):
+                    return None
+                try:
+                    own |= reveal(loads(line), sanitiser.settings)
+                except Exception:  # nobody knows what it would have revealed
+                    raise MustBeHeld(RejectReason.STILL_LEAKS) from None
+                done = end
+    return own
+
+
+def _held(job: Job, reason: RejectReason) -> Outcome:
+    """Every entry of a report goes to those that are held, for a reason that the proof keeps."""
     tally, offset = Tally(), 0
     with job.source.open("rb") as source, RejectedWriter(job.held, job.report, job.source.name) as held:
         for line in source:
-            held.keep_bytes(RejectReason.STILL_LEAKS, offset, line.rstrip(b"\n"), "the report's name")
+            held.keep_bytes(reason, offset, line.rstrip(b"\n"), "")
             offset += len(line)
             tally.taken += 1
             tally.held += 1
-    return Outcome(tally)
+    return Outcome(tally, detail=reason.value)
+
+
+def _rejected(job: Job, reason: RejectReason) -> Outcome:
+    """The whole report is refused; its entries are counted."""
+    tally = Tally()
+    with job.source.open("rb") as source:
+        tally.reject(reason, sum(1 for _ in source))
+    return Outcome(tally, rejected=reason.value)
 
 
 def whole_lines(source: IO[bytes]) -> Iterator[bytes]:
@@ -86,5 +161,5 @@ def whole_lines(source: IO[bytes]) -> Iterator[bytes]:
 
 
 @functools.lru_cache(maxsize=1)
-def _sanitiser(table: Path, digest: str) -> Sanitiser:
-    return Sanitiser(load_bridge_table(table, digest))
+def _sanitiser(table: Path, digest: str, settings: Settings) -> Sanitiser:
+    return Sanitiser(load_bridge_table(table, digest), settings)

@@ -2,21 +2,42 @@
 
 It works on JSON in plain ASCII, as entries are written. An address or a fingerprint consists of
 characters that this form never escapes, so what stands in a string, a key or a log stands in the line.
+What is looked for is in :mod:`.spellings`.
 """
 
 from __future__ import annotations
 
+import base64
 import functools
 import ipaddress
+import re
 from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 import re2
 
+from ooni_pipeline.sanitise.spellings import (
+    HOST_NAME_GOES_ON,
+    IN_BASE64,
+    address_expression,
+    fingerprint_expression,
+    own_address_expression,
+    own_numbers,
+)
+
 _HEX = b"0123456789abcdefABCDEF"
 _DIGITS = b"0123456789"
+_BASE64 = re.compile(rb"[A-Za-z0-9+/_-]*")
+_BASE64_BEFORE = re.compile(rb"[A-Za-z0-9+/_-]*\Z")
+_CANDIDATE = re.compile(IN_BASE64.replace(b"(?-i:", b"(?:"))
+_REVERSED = re.compile(rf"[0-9]+(?:[.-][0-9]+){{3}}{HOST_NAME_GOES_ON}\Z".encode(), re.IGNORECASE)
+#: So far around a candidate another character may belong to it (two groups of base64 on each side).
+_AROUND = 8
+
+Search = Callable[[bytes, int], tuple[int, int] | None]
 
 
-def pattern(alternatives: Iterable[bytes]) -> Callable[[bytes, int], tuple[int, int] | None]:
+def pattern(alternatives: Iterable[bytes]) -> Search:
     """A search for the first of many regular expressions, in any case: ``search(data, start)`` gives
     where it begins and ends (the longest that begins there), or None."""
     options = re2.Options()
@@ -34,67 +55,117 @@ def pattern(alternatives: Iterable[bytes]) -> Callable[[bytes, int], tuple[int, 
     return search
 
 
-class Secrets:
-    """Known addresses (without port) and fingerprints, to be found and cut out wherever they stand."""
+class Found(NamedTuple):
+    """Where a secret stands; ``coded`` when it is written in base64 or percent-encoded."""
 
-    def __init__(self, addresses: Iterable[str], fingerprints: Iterable[str]) -> None:
-        expressions = [address_expression(address) for address in addresses]
+    start: int
+    end: int
+    coded: bool
+
+
+class Secrets:
+    """Addresses (without port) and fingerprints, to be found and cut out wherever they stand.
+
+    ``own`` when the addresses are the volunteer's own: then they are looked for in more spellings, also
+    as ``numbers``, and as the bytes ``packed`` of a packet.
+    """
+
+    def __init__(
+        self, addresses: Iterable[str], fingerprints: Iterable[str] = (), *, own: bool = False
+    ) -> None:
+        addresses = sorted(addresses)
+        expressions = [(own_address_expression if own else address_expression)(one) for one in addresses]
         expressions += [fingerprint_expression(fingerprint) for fingerprint in fingerprints]
-        self.alternatives = sorted(expressions)
-        """The secrets as regular expressions, for a larger pattern."""
+        self._plain = sorted(expressions)
+        self.alternatives = [*self._plain, IN_BASE64] if expressions else []
+        """The secrets as regular expressions, for a larger pattern; and what may be one of them in base64."""
+        self.numbers = frozenset().union(*map(own_numbers, addresses)) if own else frozenset[int]()
+        self.packed = [ipaddress.ip_address(one).packed for one in addresses] if own else []
 
     @functools.cached_property
-    def _search(self) -> Callable[[bytes, int], tuple[int, int] | None]:
+    def _search(self) -> Search:
         return pattern(self.alternatives)
+
+    @functools.cached_property
+    def _search_plain(self) -> Search:
+        return pattern(self._plain)
 
     def stand_in(self, line: bytes) -> bool:
         """Whether any secret stands in a line."""
         return next(self.find(line), None) is not None
 
-    def find(self, line: bytes) -> Iterator[tuple[int, int]]:
-        """Where secrets stand in a line: (start, end), in order, not overlapping."""
+    def find(self, line: bytes) -> Iterator[Found]:
+        """Where secrets stand in a line, in order, not overlapping."""
         last = -1
-        found = self._search(line, 0) if self.alternatives else None
-        while found:
-            start, end = found
-            if _on_its_own(line, start, end, is_first=start != last):
-                yield start, end
-                last = end
+        place = self._search(line, 0) if self.alternatives else None
+        while place:
+            found = self._verified(line, *place, is_first=place[0] != last)
+            if found:
+                yield found
+                last = following = found.end
             else:
-                end = start + 1
-            found = self._search(line, end)
+                following = place[0] + 1
+            place = self._search(line, following)
 
     def cut(self, line: bytes, marker: bytes) -> tuple[bytes, int]:
         """The line with every secret replaced by the marker, and how many there were."""
         pieces, last, count = [], 0, 0
-        for start, end in self.find(line):
+        for start, end, _ in self.find(line):
             pieces += [line[last:start], marker]
             last, count = end, count + 1
         return b"".join([*pieces, line[last:]]) if count else line, count
 
+    def in_base64_at(self, line: bytes, start: int, end: int) -> Found | None:
+        """The secret that is written in base64 here, if it is one; where it stands, whole letters."""
+        before = _BASE64_BEFORE.search(line[max(0, start - _AROUND) : start])
+        begin = start - len(before.group() if before else b"")
+        behind = _BASE64.match(line[end : end + _AROUND])
+        window = line[begin : end + len(behind.group() if behind else b"")].translate(_FROM_URL)
+        for offset in range(4):
+            letters = window[offset:]
+            decoded = base64.b64decode(letters[: len(letters) & ~3] + _PADDED[len(letters) & 3](letters))
+            place = self._search_plain(decoded, 0)
+            while place:
+                found = self._on_its_own_at(decoded, *place, is_first=True)
+                if found:
+                    first, behind_it = begin + offset + found.start * 4 // 3, -(-found.end * 4 // 3)
+                    return Found(first, begin + offset + behind_it, True)
+                place = self._search_plain(decoded, place[0] + 1)
+        return None
 
-def address_expression(address: str) -> bytes:
-    """A regular expression for every way in which an address is written: IPv4 in one; IPv6 with and
-    without leading zeros in each of its groups, in full and with any run of zero groups as ``::``."""
-    ip = ipaddress.ip_address(address)
-    if ip.version == 4:
-        return bytes(re2.escape(str(ip).encode()))
-    values = [int(group, 16) for group in ip.exploded.split(":")]
-    groups = [f"0{{0,{4 - len(f'{value:x}')}}}{value:x}" for value in values]
-    forms = [":".join(groups)]
-    for start in range(8):
-        for end in range(start + 1, 9):
-            if any(values[start:end]):
-                break
-            forms.append(":".join(groups[:start]) + "::" + ":".join(groups[end:]))
-    return "|".join(forms).encode()
+    def _verified(self, line: bytes, start: int, end: int, *, is_first: bool) -> Found | None:
+        """What was found, when it is really one of the secrets."""
+        if _CANDIDATE.fullmatch(line, start, end):
+            if found := self.in_base64_at(line, start, end):
+                return found
+            place = self._search_plain(line, start)  # a fingerprint may look like base64 of something else
+            if place is None or place[0] != start:
+                return None
+            end = place[1]
+        return self._on_its_own_at(line, start, end, is_first=is_first)
+
+    def _on_its_own_at(self, line: bytes, start: int, end: int, *, is_first: bool) -> Found | None:
+        found = line[start:end]
+        if _REVERSED.match(found):
+            end, found = end - 2, found[:-2]
+        if _is_inside_an_escape(line, start) or not _on_its_own(line, start, end, is_first=is_first):
+            return None
+        return Found(start, end, b"%" in found)
 
 
-def fingerprint_expression(fingerprint: str) -> bytes:
-    """A regular expression for the ways in which a fingerprint is written: in one piece, and as Tor
-    prints it for people, in ten groups of four."""
-    groups = [fingerprint[place : place + 4] for place in range(0, len(fingerprint), 4)]
-    return f"{fingerprint}|{' '.join(groups)}".encode()
+_FROM_URL = bytes.maketrans(b"-_", b"+/")
+#: What completes the last letters of base64, by how many of four there are. (One alone codes nothing.)
+_PADDED: list[Callable[[bytes], bytes]] = [
+    lambda letters: b"",
+    lambda letters: b"",
+    lambda letters: letters[-2:] + b"==",
+    lambda letters: letters[-3:] + b"=",
+]
+
+
+def is_candidate(data: bytes, start: int, end: int) -> bool:
+    """Whether what a larger pattern found may be base64 of a secret, to be looked at with in_base64_at."""
+    return _CANDIDATE.fullmatch(data, start, end) is not None
 
 
 def _on_its_own(line: bytes, start: int, end: int, *, is_first: bool) -> bool:
@@ -102,15 +173,31 @@ def _on_its_own(line: bytes, start: int, end: int, *, is_first: bool) -> bool:
 
     What stands directly behind another secret (not ``is_first``) has nothing before it.
     """
-    if b":" not in line[start:end] and b"." not in line[start:end]:
+    found = line[start:end]
+    if len(found) >= 40 and not set(found) & set(b".:%-"):
         return True  # 40 hexadecimal digits are never part of something harmless
-    more = _HEX if b":" in line[start:end] else _DIGITS
+    is_number = found.isdigit()
+    dotted = is_number or b"." in found or b"%2e" in found.lower() or _DASHED.match(found)
+    more = _HEX if b":" in found or b"%3" in found or not dotted else _DIGITS
     if end < len(line) and line[end] in more:
         return False
+    if is_number and _FRACTION.match(line, end):
+        return False
     if not is_first or not start or line[start - 1] not in more:
-        return True
-    # What looks like a digit before it may be the end of an escape: \u00e9, \b or \f.
-    return (start >= 6 and line[start - 6 : start - 4] == b"\\u") or line[start - 2 : start] in (
-        b"\\b",
-        b"\\f",
+        return not (is_number and start > 1 and line[start - 1] in b"." and line[start - 2] in _DIGITS)
+    # What looks like a digit before it may be the end of an escape: \u00e9, %20, \b or \f.
+    return (
+        (start >= 6 and line[start - 6 : start - 4] == b"\\u")
+        or (start >= 3 and line[start - 3 : start - 2] == b"%" and line[start - 2] in _HEX)
+        or line[start - 2 : start] in (b"\\b", b"\\f")
     )
+
+
+_DASHED = re.compile(rb"[0-9]{1,3}(?:-[0-9]{1,3}){3}\Z")
+_FRACTION = re.compile(rb"\.[0-9]")
+_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u[0-9A-Fa-f]{0,3}\Z")
+
+
+def _is_inside_an_escape(line: bytes, start: int) -> bool:
+    """Whether a place is between the digits of ``\\u00e9``: those are no part of what follows them."""
+    return line.rfind(b"\\u", max(0, start - 5), start) >= 0 and bool(_ESCAPE.search(line[:start][-64:]))

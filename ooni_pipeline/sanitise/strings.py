@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Any
 
 from ooni_pipeline.report.entry import OVERRULED
@@ -36,13 +36,17 @@ def strings_in(value: Any) -> list[str]:
     return found
 
 
-def mappings_in(root: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """``root`` and every mapping below it, each before what it holds."""
+def mappings_in(root: dict[str, Any], without: Container[str] = ()) -> Iterator[dict[str, Any]]:
+    """``root`` and every mapping below it, each before what it holds; nothing below the keys ``without``."""
     waiting: list[Any] = [root]
     for container in waiting:
         if isinstance(container, dict):
             yield container
-            waiting += [value for value in container.values() if isinstance(value, (dict, list))]
+            waiting += [
+                value
+                for key, value in container.items()
+                if isinstance(value, (dict, list)) and not (without and plain_key(key) in without)
+            ]
         else:
             waiting += [value for value in container if isinstance(value, (dict, list))]
 

@@ -18,8 +18,9 @@ def sanitise(entry: dict[str, Any], cuts: Cuts) -> None:
         return
     line = parse_bridge_line(entry["input"])
     bridge = line.known_to(cuts.table)
-    if bridge is None and not line.fingerprints and not (line.places and line.words > 1):
+    if bridge.public if bridge else not line.fingerprints and not (line.places and line.words > 1):
         return
+    cuts.names_a_bridge |= bridge is not None
     cuts.hide(line.addresses, line.fingerprints)
     hashed = bridge.hashed_fingerprint if bridge else line.hashed_fingerprint
     test_keys_of(entry)["bridge_hashed_fingerprint"] = hashed

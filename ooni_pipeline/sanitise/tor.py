@@ -7,9 +7,10 @@ rest is about which of the two a target is.
 What samples show (2020): an authority stands in ``targets`` under its own address, with the protocol
 ``dir_port`` or ``or_port_dirauth`` and its name; a bridge stands under a digest, with ``obfs4`` or
 ``or_port``, and its address in clear inside. No sample says of a bridge that it is one shipped with the
-browser, so every bridge is private. ``or_port`` without a name, as the first version wrote it for
-authorities, may be a bridge too: it is hidden unless the same host is an authority of the entry. What a
-``target_source`` names came from somewhere else, so it is private whatever else it says.
+browser, so every bridge is private that the table does not call public. ``or_port`` without a name, as the
+first version wrote it for authorities, may be a bridge too: it is hidden unless the same host is an
+authority of the entry. What a ``target_source`` names came from somewhere else, so it is private whatever
+else it says.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import re
 from typing import Any
 
 from ooni_pipeline.sanitise.bridge_lines import parse_bridge_line
+from ooni_pipeline.sanitise.bridges import BridgeTable
 from ooni_pipeline.sanitise.cuts import MARKER, Cuts, test_keys_of
 from ooni_pipeline.sanitise.strings import change_strings
 from ooni_pipeline.sanitise.tor_logs import clean_log, clean_logs
@@ -55,9 +57,13 @@ def sanitise(entry: dict[str, Any], cuts: Cuts) -> None:
     authorities = {_host(target) for key, target in named if _is_authority(key, target)}
     names: list[str] = []
     for key, target in named:
-        if not (_is_authority(key, target) or _is_first_version(key, target, authorities)):
-            cuts.hide(parse_bridge_line(f"{key} {target.get('target_address')}").addresses, ())
-            cuts.count("tor_target", _hide(target))
+        line = parse_bridge_line(f"{key} {target.get('target_address')}")
+        bridge = line.known_to(cuts.table)
+        if bridge and bridge.public:
+            pass  # everybody knows it
+        elif not (_is_authority(key, target) or _is_first_version(key, target, authorities)):
+            cuts.hide(line.addresses, ())
+            cuts.count("tor_target", _hide(target, cuts.table))
             key = key if _DIGEST.match(key) else MARKER
         while key in names:
             key += " again"
@@ -97,7 +103,7 @@ def _host(target: dict[str, Any]) -> str:
     return str(target.get("target_address")).rpartition(":")[0]
 
 
-def _hide(target: dict[str, Any]) -> int:
+def _hide(target: dict[str, Any], table: BridgeTable) -> int:
     """Put the marker in the place of every address in a target; how many there were.
 
     What is not text goes too: nothing could be found in it, and a certificate is enough to find a bridge
@@ -122,5 +128,5 @@ def _hide(target: dict[str, Any]) -> int:
             elif isinstance(value, (dict, list)):
                 waiting.append(value)
     change_strings(target, change)
-    _, more = clean_log(target)
+    _, more = clean_log(target, table)
     return count + more

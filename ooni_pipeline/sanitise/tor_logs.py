@@ -1,30 +1,32 @@
-"""Logs of tor and obfsproxy: no address and no fingerprint of anybody stays in them."""
+"""Logs of tor and obfsproxy: no address and no fingerprint of anybody stays in them, nor a path.
+
+Those of public bridges stay: everybody knows them.
+"""
 
 from __future__ import annotations
 
-import base64
-import ipaddress
 import re
 from typing import Any
 
 from ooni_pipeline.report.entry import OVERRULED
+from ooni_pipeline.sanitise.addresses import V4, V6, addresses_in, is_v4, length_of_v6
+from ooni_pipeline.sanitise.bridges import BridgeTable
 from ooni_pipeline.sanitise.cuts import MARKER, Cuts, test_keys_of
+from ooni_pipeline.sanitise.packets import decoded
 from ooni_pipeline.sanitise.strings import change_strings
 
 #: Keys among those of the test under which the contradictions of an entry with itself are left.
 _LEFT = ("report", "test_keys")
 
-_V4 = r"(?<![0-9])(?<![0-9]\.)(?P<v4>[0-9]{1,3}(?:\.[0-9]{1,3}){3})(?:/[0-9]{1,2})?(?::[0-9]{1,5})?(?![0-9])"
-_ONLY_V4 = re.compile(_V4)
+_ONLY_V4 = re.compile(V4)
 _IN_LOGS = re.compile(
     r"(?P<fingerprint>\$?(?<![0-9A-Fa-f])(?:[0-9A-Fa-f]{40}|[0-9A-F]{4}(?: [0-9A-F]{4}){9})(?![0-9A-Fa-f])"
     r"(?:[~=]\w{1,19})?)"
-    rf"|{_V4}"
-    r"|\[?(?P<v6>(?:(?<![0-9A-Fa-f:])[0-9A-Fa-f]{1,4}|(?<![0-9A-Za-z:])):[0-9A-Fa-f:.]{1,41})"
-    r"(?:%\w{1,15})?(?:\](?::[0-9]{1,5})?)?"
+    rf"|{V4}|{V6}"
 )
 
-
+#: The logs of tor and of what helps it, in any nettest.
+LOGS = ("tor_log", "tor_logs", "obfsproxy_log")
 #: The command line, which may hold bridge lines.
 COMMAND_LINES = ("options", "legacy_options")
 
@@ -36,26 +38,26 @@ def clean_logs(entry: dict[str, Any], logs: tuple[str, ...], cuts: Cuts) -> None
         for key, value in mapping.items():
             overruled = key.startswith(OVERRULED) or (key in _LEFT and mapping is test_keys)
             if value and (key in COMMAND_LINES or overruled or (key in logs and mapping is test_keys)):
-                mapping[key], count = clean_log(value)
+                mapping[key], count = clean_log(value, cuts.table)
                 cuts.count(key if key in COMMAND_LINES or key in logs else "overruled", count)
 
 
-def clean_log(value: Any) -> tuple[Any, int]:
+def clean_log(value: Any, table: BridgeTable) -> tuple[Any, int]:
     """A log in whatever form without addresses and fingerprints, and how many there were.
 
     A log that was no text (base64) becomes text, with U+FFFD for what is none: in base64 nothing could
     be found. Other values than strings are looked through for strings.
     """
-    if isinstance(value, dict) and value.get("format") == "base64" and isinstance(value.get("data"), str):
-        try:
-            value = base64.b64decode(value["data"], validate=True).decode("utf-8", "replace")
-        except ValueError:  # says that it is base64 and is not
+    if isinstance(value, dict) and value.get("format") == "base64" and value.get("data"):
+        raw = decoded(value)
+        if not raw:  # says that it is base64 and is not
             return MARKER, 1
+        value = raw.decode("utf-8", "replace")
     total = 0
 
     def change(text: str) -> str:
         nonlocal total
-        text, count = without_addresses(text)
+        text, count = without_addresses(text, table)
         total += count
         return text
 
@@ -64,8 +66,8 @@ def clean_log(value: Any) -> tuple[Any, int]:
     return root[0], total
 
 
-def without_addresses(log: str) -> tuple[str, int]:
-    """A log without any address or fingerprint, and how many there were.
+def without_addresses(log: str, table: BridgeTable) -> tuple[str, int]:
+    """A log without any address or fingerprint but public ones, and how many there were.
 
     What looks like an address and is none stays: a time of day, and a version of tor (all begin with 0,
     as no address of a host does).
@@ -75,10 +77,12 @@ def without_addresses(log: str) -> tuple[str, int]:
     def replace(match: re.Match[str]) -> str:
         nonlocal count
         kind, behind = match.lastgroup, ""
-        if kind == "v4" and not _is_v4(match["v4"]):
+        if kind == "v4" and not is_v4(match["v4"]):
+            return match[0]
+        if _is_public(match[0], table):
             return match[0]
         if kind == "v6":
-            length = _length_of_v6(match["v6"])
+            length = length_of_v6(match["v6"])
             if not length:
                 return _ONLY_V4.sub(replace, match[0])  # 443:192.0.2.1
             behind = match["v6"][length:]
@@ -88,17 +92,11 @@ def without_addresses(log: str) -> tuple[str, int]:
     return _IN_LOGS.sub(replace, log), count
 
 
-def _is_v4(text: str) -> bool:
-    """Whether four numbers are an address, leading zeros or not."""
-    numbers = [int(number) for number in text.split(".")]
-    return max(numbers) <= 255 and numbers[0] > 0
-
-
-def _length_of_v6(text: str) -> int:
-    """How much of a text is an address, the rest being punctuation of the sentence; 0 when it is none."""
-    for candidate in (text, text.rstrip("."), text.rstrip(".:")):
-        try:
-            return 0 if ipaddress.IPv6Address(candidate).is_unspecified else len(candidate)
-        except ValueError:
-            continue
-    return 0
+def _is_public(text: str, table: BridgeTable) -> bool:
+    """Whether this is an address or a fingerprint of a bridge that a browser ships."""
+    if not table.public_addresses:
+        return False
+    fingerprint = re.sub(r"[$ ]|[~=].*", "", text).upper()
+    return any(fingerprint == one.upper() for one in table.public_fingerprints) or any(
+        address in table.public_addresses for address in addresses_in(text)
+    )

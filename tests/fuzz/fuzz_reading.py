@@ -172,7 +172,7 @@ class Checker:
             return  # held
         expect("a sanitised line is not ASCII", clean.isascii())
         expect("a sanitised line is not strict JSON", _strict(clean))
-        place = self._sanitiser.wants(line, 0)
+        place = self._sanitiser.of_report().wants(line, 0)
         expect("a line that needs no look is changed", place is not None or clean == line)
         if self._secret.search(clean):
             leaked = [found for found in leaks(clean, BRIDGE_TABLE) if not _is_another_address(found)]
@@ -186,7 +186,7 @@ class Checker:
     def _sanitised(self, line: bytes) -> bytes | None:
         """The publishable line, None for one that is held: also where sanitising says that it cannot cut."""
         try:
-            return self._sanitiser.sanitise_line(line, Counter())
+            return self._sanitiser.of_report().sanitise_line(line, Counter())
         except ValueError:
             return None
 

@@ -27,7 +27,7 @@ FOUND = pattern([fields.lines(Settings())])
 
 def run(entry: dict[str, Any]) -> tuple[dict[str, Any], dict[str, int]]:
     counts: Counter[str] = Counter()
-    clean = SANITISER.sanitise_line(dump_entry(entry), counts)
+    clean = SANITISER.of_report().sanitise_line(dump_entry(entry), counts)
     assert clean is not None
     return loads(clean), dict(counts)
 
@@ -163,7 +163,7 @@ def test_evidence_stays_byte_for_byte(key: str, value: Any, name: str) -> None:
         "annotations": {"contact": "x"}, "test_keys": {"requests": [request], key: value},
     }  # fmt: skip
     kept = dump_entry({key: value})[1:-1]
-    line = SANITISER.sanitise_line(dump_entry(entry), Counter())
+    line = SANITISER.of_report().sanitise_line(dump_entry(entry), Counter())
     assert line is not None
     assert line.count(kept) == 2
     assert set(loads(line)["sanitised"]) == {"input_userinfo", "probe_city", "annotations", "headers"}
@@ -265,4 +265,4 @@ def test_the_whole_fragment_goes_where_another_begins_like_it() -> None:
 def test_more_urls_than_any_input_has_are_held() -> None:
     entry = {"id": "x", "input": [f"http://a.test/#{number}" for number in range(fields.MAX_CUT + 1)]}
     with pytest.raises(ValueError):
-        SANITISER.sanitise_line(dump_entry(entry), Counter())
+        SANITISER.of_report().sanitise_line(dump_entry(entry), Counter())

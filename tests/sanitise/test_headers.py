@@ -33,7 +33,7 @@ STAY = [
 
 def run(entry: dict[str, Any]) -> tuple[dict[str, Any], dict[str, int]]:
     counts: Counter[str] = Counter()
-    clean = SANITISER.sanitise_line(dump_entry(entry), counts)
+    clean = SANITISER.of_report().sanitise_line(dump_entry(entry), counts)
     assert clean is not None
     return loads(clean), dict(counts)
 
@@ -141,8 +141,8 @@ def test_headers_that_are_none(headers: Any) -> None:
 def test_other_settings() -> None:
     sanitiser = Sanitiser(TABLE, Settings(headers=("Ab?-C*",)))
     line = dump_entry(web({"headers": {"aBX-cd": "1", "X-Real-IP": "2"}}, {}))
-    assert sanitiser.wants(line, 0)
-    clean = sanitiser.sanitise_line(line, Counter())
+    assert sanitiser.of_report().wants(line, 0)
+    clean = sanitiser.of_report().sanitise_line(line, Counter())
     assert clean is not None
     assert b'"headers":{"aBX-cd":"[scrubbed]","X-Real-IP":"2"}' in clean
 
@@ -150,4 +150,4 @@ def test_other_settings() -> None:
 def test_such_letters_in_a_body_are_no_reason_to_parse_it() -> None:
     body = {"format": "base64", "data": "abIMSIcd/ef+msisdn/x=="}
     entry = web({}, {"body": body, "headers": {"Via": "forwarded by X-UP-x/1"}})
-    assert SANITISER.wants(dump_entry(entry), 0) is None
+    assert SANITISER.of_report().wants(dump_entry(entry), 0) is None

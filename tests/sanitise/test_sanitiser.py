@@ -36,7 +36,7 @@ SANITISER = Sanitiser(
 def run(entry: dict[str, Any]) -> tuple[dict[str, Any] | None, dict[str, int]]:
     """The sanitised entry, None when it is held, and what was cut."""
     counts: Counter[str] = Counter()
-    line = SANITISER.sanitise_line(dump_entry(entry), counts)
+    line = SANITISER.of_report().sanitise_line(dump_entry(entry), counts)
     return (None if line is None else loads(line)), dict(counts)
 
 
@@ -65,14 +65,14 @@ JSON = st.recursive(
 @given(JSON, st.sampled_from(["web_connectivity", "tcp_connect", "ndt"]))
 def test_a_line_without_anything_to_cut_is_the_same_to_the_byte(value: Any, name: str) -> None:
     line = dump_entry(web(test_name=name, test_keys={"a": value}, probe_ip=None))
-    assert SANITISER.sanitise_line(line, Counter()) == line
+    assert SANITISER.of_report().sanitise_line(line, Counter()) == line
 
 
 @settings(max_examples=200)
 @given(JSON)
 def test_a_line_that_is_cut_differs_only_there(value: Any) -> None:
     entry = web(input="http://192.0.2.1/", test_keys={"a": value})
-    clean = SANITISER.sanitise_line(dump_entry(entry), Counter())
+    clean = SANITISER.of_report().sanitise_line(dump_entry(entry), Counter())
     entry["input"] = "http://[REDACTED]/"
     entry["sanitised"] = {"known_bridge": 1}
     assert clean == dump_entry(entry)
@@ -115,7 +115,7 @@ def test_a_fingerprint_as_a_number_is_held_not_broken() -> None:
 def test_what_cannot_be_cut_in_its_escape_is_never_published() -> None:
     line = dump_entry(web(input="\u00f192.0.2.1"))  # ñ is \u00f1, so a plain search sees 192.0.2.1
     try:
-        clean = SANITISER.sanitise_line(line, Counter())
+        clean = SANITISER.of_report().sanitise_line(line, Counter())
     except ValueError:
         clean = None
     assert clean is None
@@ -163,10 +163,10 @@ def test_lines_that_need_a_look_are_found() -> None:
         web(input=FINGERPRINT.lower()),
         web(input="2001:0DB8::1"),
     ):
-        found = SANITISER.wants(dump_entry(web()) + b"\n" + dump_entry(entry) + b"\n", 0)
+        found = SANITISER.of_report().wants(dump_entry(web()) + b"\n" + dump_entry(entry) + b"\n", 0)
         assert found is not None
         assert found[0] > len(dump_entry(web()))
-    assert SANITISER.wants(dump_entry(web()), 0) is None
+    assert SANITISER.of_report().wants(dump_entry(web()), 0) is None
 
 
 def bridge(**keys: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ooni_pipeline.sanitise.bridges import BridgeTable
 from ooni_pipeline.sanitise.tor_logs import clean_log, without_addresses
 
 FINGERPRINT = "0123456789ABCDEF0123456789ABCDEF01234567"
@@ -44,7 +45,7 @@ FINGERPRINT = "0123456789ABCDEF0123456789ABCDEF01234567"
     ],
 )
 def test_what_goes(log: str, expected: str) -> None:
-    cleaned, count = without_addresses(log)
+    cleaned, count = without_addresses(log, BridgeTable.of([]))
     assert cleaned.replace("[REDACTED]", "#") == expected
     assert count == expected.count("#")
 
@@ -59,7 +60,7 @@ def test_what_goes(log: str, expected: str) -> None:
     ],
 )  # fmt: skip
 def test_what_stays(log: str) -> None:
-    assert without_addresses(log) == (log, 0)
+    assert without_addresses(log, BridgeTable.of([])) == (log, 0)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ def test_what_stays(log: str) -> None:
     ],
 )
 def test_logs_of_every_form(log: Any, expected: Any, count: int) -> None:
-    cleaned, cuts = clean_log(log)
+    cleaned, cuts = clean_log(log, BridgeTable.of([]))
     assert (repr(cleaned).replace("[REDACTED]", "#"), cuts) == (repr(expected), count)
 
 
@@ -85,5 +86,5 @@ def test_logs_of_every_form(log: Any, expected: Any, count: int) -> None:
 )
 def test_no_log_takes_for_ever(piece: str) -> None:
     begin = time.perf_counter()
-    without_addresses(piece * (200_000 // len(piece)))
+    without_addresses(piece * (200_000 // len(piece)), BridgeTable.of([]))
     assert time.perf_counter() - begin < 5
