@@ -40,7 +40,7 @@ def run(entry: dict[str, Any]) -> tuple[dict[str, Any], dict[str, int]]:
 
 def web(request: Any, response: Any, **test_keys: Any) -> dict[str, Any]:
     exchange = {"request": request, "response": response, "failure": None}
-    return {"id": "x", "test_name": "http_host", "test_keys": {"requests": [exchange], **test_keys}}
+    return {"id": "x", "test_name": "web_connectivity", "test_keys": {"requests": [exchange], **test_keys}}
 
 
 @pytest.mark.parametrize("name", GO)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ooni_pipeline.errors import BridgeTableError
 from ooni_pipeline.report.json_lines import dump_entry, loads
 from ooni_pipeline.report.work import Job, Outcome
-from ooni_pipeline.sanitise import Sanitiser, reports
+from ooni_pipeline.sanitise import ReportSanitiser, reports
 from ooni_pipeline.sanitise.bridges import load_bridge_table
 from ooni_pipeline.sanitise.reports import sanitise_report, whole_lines
 
@@ -33,7 +33,7 @@ def table(tmp_path: Path) -> Path:
 
 def entry(number: int, body: str = "") -> bytes:
     return dump_entry(
-        {"id": number, "probe_ip": "127.0.0.1", "test_name": "ndt", "test_keys": {"body": body}}
+        {"id": number, "probe_ip": "127.0.0.1", "test_name": "ndt", "test_keys": {"failure": body}}
     )
 
 
@@ -56,12 +56,12 @@ def test_held_entries_are_kept_and_counted(tmp_path: Path, table: Path) -> None:
     outcome, job = run(tmp_path, table, content)
     counts = outcome.counts
     assert (counts.taken, counts.out, counts.held, counts.missing()) == (5, 3, 2, 0)
-    assert counts.notes == {"known_bridge": 1}
+    assert counts.notes == {"bridge": 1}
     written = job.destination.read_bytes()
     assert (outcome.size, outcome.digest) == (len(written), hashlib.sha256(written).hexdigest())
     first, second, third = written.splitlines()
     assert first == third == CLEAN
-    assert loads(second)["sanitised"] == {"known_bridge": 1}
+    assert loads(second)["sanitised"] == {"bridge": 1}
     kept = [loads(line) for line in (job.held / "r.jsonl").read_bytes().splitlines()]
     assert [one["reason"] for one in kept] == ["still_leaks"] * 2
     assert [base64.b64decode(one["base64"]) for one in kept] == [HELD, HELD]
@@ -77,10 +77,10 @@ def test_everything_held_leaves_no_file(tmp_path: Path, table: Path) -> None:
 def test_an_entry_that_makes_us_fail_is_held(
     tmp_path: Path, table: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(self: Sanitiser, line: bytes, counts: Counter[str]) -> bytes:
+    def fail(self: ReportSanitiser, line: bytes, counts: Counter[str]) -> bytes:
         raise RecursionError("with content")
 
-    monkeypatch.setattr(Sanitiser, "sanitise_line", fail)
+    monkeypatch.setattr(ReportSanitiser, "sanitise_line", fail)
     outcome, job = run(tmp_path, table, CLEAN + b"\n" + KNOWN + b"\n" + CLEAN + b"\n")
     assert (outcome.counts.out, outcome.counts.held, outcome.counts.missing()) == (2, 1, 0)
     assert loads((job.held / "r.jsonl").read_bytes())["detail"] == "RecursionError"

@@ -33,10 +33,12 @@ SANITISER = Sanitiser(
 )
 
 
-def run(entry: dict[str, Any]) -> tuple[dict[str, Any] | None, dict[str, int]]:
+def run(
+    entry: dict[str, Any], *own: str, released: bool = False
+) -> tuple[dict[str, Any] | None, dict[str, int]]:
     """The sanitised entry, None when it is held, and what was cut."""
     counts: Counter[str] = Counter()
-    line = SANITISER.of_report().sanitise_line(dump_entry(entry), counts)
+    line = SANITISER.of_report(own, released=released).sanitise_line(dump_entry(entry), counts)
     return (None if line is None else loads(line)), dict(counts)
 
 
@@ -74,7 +76,7 @@ def test_a_line_that_is_cut_differs_only_there(value: Any) -> None:
     entry = web(input="http://192.0.2.1/", test_keys={"a": value})
     clean = SANITISER.of_report().sanitise_line(dump_entry(entry), Counter())
     entry["input"] = "http://[REDACTED]/"
-    entry["sanitised"] = {"known_bridge": 1}
+    entry["sanitised"] = {"bridge": 1}
     assert clean == dump_entry(entry)
 
 
@@ -89,36 +91,35 @@ def test_a_line_that_is_cut_differs_only_there(value: Any) -> None:
         ("probe_asn", "[2001:0db8:0000:0000:0000:0000:0000:0001]"),
     ],
 )  # fmt: skip
-def test_a_known_bridge_goes_wherever_it_stands(key: str, value: Any) -> None:
-    entry, cuts = run(web(**{key: value}))
+def test_of_a_report_that_a_person_released_a_known_bridge_goes_wherever_it_stands(
+    key: str, value: Any
+) -> None:
+    entry, cuts = run(web(**{key: value}), released=True)
     assert entry is not None
     text = json.dumps(entry).lower()
     assert not re.search(r"192\.0\.2\.1\b|2001:0?db8|0123456789abcdef0123", text)
     assert entry["sanitised"] == cuts
-    assert cuts["known_bridge"] >= 1
+    assert sum(cuts.values()) >= 1
 
 
 def test_keys_that_become_alike_keep_their_values() -> None:
     keys = {"192.0.2.1:1": "a", "[REDACTED]:1": "b", "2001:db8::1:1": "c", "[REDACTED]:1 2": "d"}
-    entry, cuts = run(web(test_keys=keys))
+    entry, cuts = run(web(test_keys=keys), released=True)
     assert entry is not None
     assert entry["test_keys"] == {
         "[REDACTED]:1 3": "a", "[REDACTED]:1": "b", "[REDACTED]:1 4": "c", "[REDACTED]:1 2": "d"
     }  # fmt: skip
-    assert cuts == {"known_bridge": 2}
+    assert cuts == {"bridge": 2}
 
 
 def test_a_fingerprint_as_a_number_is_held_not_broken() -> None:
     assert run(web(test_keys={"a": int(ALL_DIGITS)})) == (None, {})
 
 
-def test_what_cannot_be_cut_in_its_escape_is_never_published() -> None:
-    line = dump_entry(web(input="\u00f192.0.2.1"))  # ñ is \u00f1, so a plain search sees 192.0.2.1
-    try:
-        clean = SANITISER.of_report().sanitise_line(line, Counter())
-    except ValueError:
-        clean = None
-    assert clean is None
+def test_the_digits_of_an_escape_are_no_part_of_an_address() -> None:
+    """ñ is \\u00f1 in a line, so a plain search sees 192.0.2.1 where 92.0.2.1 stands."""
+    line = dump_entry(web(input="\u00f192.0.2.1"))
+    assert SANITISER.of_report().sanitise_line(line, Counter()) == line
 
 
 @pytest.mark.parametrize(
@@ -165,7 +166,7 @@ def test_lines_that_need_a_look_are_found() -> None:
     ):
         found = SANITISER.of_report().wants(dump_entry(web()) + b"\n" + dump_entry(entry) + b"\n", 0)
         assert found is not None
-        assert found[0] > len(dump_entry(web()))
+        assert found > len(dump_entry(web()))
     assert SANITISER.of_report().wants(dump_entry(web()), 0) is None
 
 
@@ -232,8 +233,8 @@ def test_bridge_reachability_without_test_keys(test_keys: Any) -> None:
         ("192.0.2.1:443", HASHED, "bridge_input"),
         (" obfs3 192.0.2.1:443\n", HASHED, "bridge_input"),
         (f"Bridge obfs3 192.0.2.1:443 {UNKNOWN}", HASHED, "bridge_input"),
-        ("192.0.2.1:80", "[REDACTED]:80", "known_bridge"),
-        ("https://192.0.2.1:443/", "https://[REDACTED]:443/", "known_bridge"),
+        ("192.0.2.1:80", "[REDACTED]:80", "bridge"),
+        ("https://192.0.2.1:443/", "https://[REDACTED]:443/", "bridge"),
         (f"203.0.113.7:443 {UNKNOWN}", HASHED_UNKNOWN, "bridge_input"),
         ("obfs3 203.0.113.7:443", "[REDACTED]", "bridge_input"),
         ("203.0.113.7:443", "203.0.113.7:443", None),
@@ -257,7 +258,7 @@ def test_tcp_connect(written: Any, expected: Any, rule: str | None) -> None:
 @given(st.dictionaries(st.sampled_from(["input", "test_keys", "options", "probe_ip"]), JSON), st.booleans())
 def test_nothing_hostile_leaks_or_is_lost(keys: dict[str, Any], tor: bool) -> None:
     entry = web(test_name="bridge_reachability" if tor else "tcp_connect", **{"x": "192.0.2.1"} | keys)
-    result, _ = run(entry)
+    result, _ = run(entry, released=True)
     assert result is not None
     assert "192.0.2.1" not in json.dumps(result)
     assert result["id"] == "x"

@@ -127,7 +127,7 @@ def test_what_is_left_of_a_bridge() -> None:
         "note": f"at {marker}:443",
         "obfs4_total": 1,
     }
-    assert cuts == {"tor_target": 5, "unknown_bridge": 1}
+    assert cuts == {"tor_target": 5, "bridge": 1}
 
 
 @pytest.mark.parametrize(
