@@ -121,7 +121,7 @@ class ReportSanitiser:
     @staticmethod
     def _next(search: Search, secrets: list[Secrets], chunk: bytes, start: int) -> int | None:
         while place := search(chunk, start):
-            if not is_candidate(chunk, *place) or any(one.in_base64_at(chunk, *place) for one in secrets):
+            if not is_candidate(chunk, *place) or any(one.coded_at(chunk, *place) for one in secrets):
                 return place[0]
             start = place[0] + 1
         return None

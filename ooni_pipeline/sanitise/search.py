@@ -19,6 +19,7 @@ import re2
 from ooni_pipeline.sanitise.spellings import (
     HOST_NAME_GOES_ON,
     IN_BASE64,
+    PERCENT_ENCODED,
     address_expression,
     fingerprint_expression,
     own_address_expression,
@@ -29,10 +30,15 @@ _HEX = b"0123456789abcdefABCDEF"
 _DIGITS = b"0123456789"
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]*")
 _BASE64_BEFORE = re.compile(rb"[A-Za-z0-9+/_-]*\Z")
-_CANDIDATE = re.compile(IN_BASE64.replace(b"(?-i:", b"(?:"))
+_IN_BASE64 = re.compile(IN_BASE64.replace(b"(?-i:", b"(?:"))
+_PERCENT_ENCODED = re.compile(PERCENT_ENCODED, re.IGNORECASE)
+_ENCODED = re.compile(rb"[0-9A-Fa-f.:%+ ]*")
+_ENCODED_BEFORE = re.compile(rb"[0-9A-Fa-f.:%+ ]*\Z")
+_CHARACTER = re.compile(rb"%(?:25)*([0-9A-Fa-f]{2})|.", re.DOTALL)
 _REVERSED = re.compile(rf"[0-9]+(?:[.-][0-9]+){{3}}{HOST_NAME_GOES_ON}\Z".encode(), re.IGNORECASE)
-#: So far around a candidate another character may belong to it (two groups of base64 on each side).
-_AROUND = 8
+#: So far around a candidate another character may belong to it: two groups of base64 on each side; a whole
+#: fingerprint of which every character is percent-encoded, twice.
+_AROUND, _FAR_AROUND = 8, 256
 
 Search = Callable[[bytes, int], tuple[int, int] | None]
 
@@ -77,8 +83,8 @@ class Secrets:
         expressions = [(own_address_expression if own else address_expression)(one) for one in addresses]
         expressions += [fingerprint_expression(fingerprint) for fingerprint in fingerprints]
         self._plain = sorted(expressions)
-        self.alternatives = [*self._plain, IN_BASE64] if expressions else []
-        """The secrets as regular expressions, for a larger pattern; and what may be one of them in base64."""
+        self.alternatives = [*self._plain, IN_BASE64, PERCENT_ENCODED] if expressions else []
+        """The secrets as regular expressions, for a larger pattern; and what may be one of them, coded."""
         self.numbers = frozenset().union(*map(own_numbers, addresses)) if own else frozenset[int]()
         self.packed = [ipaddress.ip_address(one).packed for one in addresses] if own else []
 
@@ -115,28 +121,46 @@ class Secrets:
             last, count = end, count + 1
         return b"".join([*pieces, line[last:]]) if count else line, count
 
-    def in_base64_at(self, line: bytes, start: int, end: int) -> Found | None:
-        """The secret that is written in base64 here, if it is one; where it stands, whole letters."""
-        before = _BASE64_BEFORE.search(line[max(0, start - _AROUND) : start])
-        begin = start - len(before.group() if before else b"")
-        behind = _BASE64.match(line[end : end + _AROUND])
-        window = line[begin : end + len(behind.group() if behind else b"")].translate(_FROM_URL)
+    def coded_at(self, line: bytes, start: int, end: int) -> Found | None:
+        """The secret that is written in base64 or percent-encoded here, if it is one; where it stands."""
+        if _PERCENT_ENCODED.fullmatch(line, start, end) and (found := self._encoded_at(line, start, end)):
+            return found
+        return self._in_base64_at(line, start, end)
+
+    def _in_base64_at(self, line: bytes, start: int, end: int) -> Found | None:
+        begin, window = _window(line, start, end, _AROUND, _BASE64_BEFORE, _BASE64)
+        window = window.translate(_FROM_URL)
         for offset in range(4):
             letters = window[offset:]
             decoded = base64.b64decode(letters[: len(letters) & ~3] + _PADDED[len(letters) & 3](letters))
-            place = self._search_plain(decoded, 0)
-            while place:
-                found = self._on_its_own_at(decoded, *place, is_first=True)
-                if found:
-                    first, behind_it = begin + offset + found.start * 4 // 3, -(-found.end * 4 // 3)
-                    return Found(first, begin + offset + behind_it, True)
-                place = self._search_plain(decoded, place[0] + 1)
+            if found := self._plain_in(decoded):
+                first, behind_it = begin + offset + found.start * 4 // 3, -(-found.end * 4 // 3)
+                return Found(first, begin + offset + behind_it, True)
+        return None
+
+    def _encoded_at(self, line: bytes, start: int, end: int) -> Found | None:
+        begin, window = _window(line, start, end, _FAR_AROUND, _ENCODED_BEFORE, _ENCODED)
+        characters = list(_CHARACTER.finditer(window))
+        decoded = b"".join(
+            bytes.fromhex(one[1].decode("ascii")) if one[1] else one.group() for one in characters
+        )
+        if found := self._plain_in(decoded):
+            first, last = characters[found.start], characters[found.end - 1]
+            return Found(begin + first.start(), begin + last.end(), True)
+        return None
+
+    def _plain_in(self, decoded: bytes) -> Found | None:
+        place = self._search_plain(decoded, 0)
+        while place:
+            if found := self._on_its_own_at(decoded, *place, is_first=True):
+                return found
+            place = self._search_plain(decoded, place[0] + 1)
         return None
 
     def _verified(self, line: bytes, start: int, end: int, *, is_first: bool) -> Found | None:
         """What was found, when it is really one of the secrets."""
-        if _CANDIDATE.fullmatch(line, start, end):
-            if found := self.in_base64_at(line, start, end):
+        if is_candidate(line, start, end):
+            if found := self.coded_at(line, start, end):
                 return found
             place = self._search_plain(line, start)  # a fingerprint may look like base64 of something else
             if place is None or place[0] != start:
@@ -150,7 +174,7 @@ class Secrets:
             end, found = end - 2, found[:-2]
         if _is_inside_an_escape(line, start) or not _on_its_own(line, start, end, is_first=is_first):
             return None
-        return Found(start, end, b"%" in found)
+        return Found(start, end, False)
 
 
 _FROM_URL = bytes.maketrans(b"-_", b"+/")
@@ -164,8 +188,18 @@ _PADDED: list[Callable[[bytes], bytes]] = [
 
 
 def is_candidate(data: bytes, start: int, end: int) -> bool:
-    """Whether what a larger pattern found may be base64 of a secret, to be looked at with in_base64_at."""
-    return _CANDIDATE.fullmatch(data, start, end) is not None
+    """Whether what a larger pattern found may be a secret, coded, to be looked at with coded_at."""
+    return bool(_IN_BASE64.fullmatch(data, start, end) or _PERCENT_ENCODED.fullmatch(data, start, end))
+
+
+def _window(
+    line: bytes, start: int, end: int, around: int, before: re.Pattern[bytes], behind: re.Pattern[bytes]
+) -> tuple[int, bytes]:
+    """A place in a line with what stands around it and may belong to it; and where that begins."""
+    left = before.search(line[max(0, start - around) : start])
+    right = behind.match(line[end : end + around])
+    begin = start - len(left.group() if left else b"")
+    return begin, line[begin : end + len(right.group() if right else b"")]
 
 
 def _on_its_own(line: bytes, start: int, end: int, *, is_first: bool) -> bool:
@@ -174,11 +208,11 @@ def _on_its_own(line: bytes, start: int, end: int, *, is_first: bool) -> bool:
     What stands directly behind another secret (not ``is_first``) has nothing before it.
     """
     found = line[start:end]
-    if len(found) >= 40 and not set(found) & set(b".:%-"):
+    if len(found) >= 40 and not set(found) & set(b".:-"):
         return True  # 40 hexadecimal digits are never part of something harmless
     is_number = found.isdigit()
-    dotted = is_number or b"." in found or b"%2e" in found.lower() or _DASHED.match(found)
-    more = _HEX if b":" in found or b"%3" in found or not dotted else _DIGITS
+    dotted = is_number or b"." in found or _DASHED.match(found)
+    more = _HEX if b":" in found or not dotted else _DIGITS
     if end < len(line) and line[end] in more:
         return False
     if is_number and _FRACTION.match(line, end):

@@ -6,8 +6,9 @@ Everybody's, bridges and the volunteer's own alike:
 - IPv6 compressed, in full, with and without leading zeros, with any run of zeros as ``::``, its end as four
   numbers, in either case;
 - fingerprints in either case, in one piece or as ten groups of four (``$`` before, ``~nick`` behind);
-- all of these with their separators percent-encoded, once or more often, or every character of them;
-- all of these in base64, wherever in the text they stand (:data:`IN_BASE64` finds candidates; see search).
+- all of these with their separators percent-encoded, once or more often, or every character of them
+  (:data:`PERCENT_ENCODED` finds candidates);
+- all of these in base64, wherever in the text they stand (:data:`IN_BASE64` finds candidates).
 
 JSON inside strings needs nothing: none of these characters is ever escaped there.
 
@@ -23,11 +24,6 @@ import base64
 import ipaddress
 from collections.abc import Callable
 
-_DOT = r"(?:\.|%(?:25)*2e)"
-_COLON = r"(?::|%(?:25)*3a)"
-_SPACE = r"(?: |\+|%(?:25)*20)"
-_DASH_OR_COLON = r"(?::|-|%(?:25)*3a)"
-
 #: What stands between a reversed address and the rest of the host name, and the first letter of that rest.
 HOST_NAME_GOES_ON = r"[.-][a-z_]"
 
@@ -37,10 +33,9 @@ def address_expression(address: str) -> bytes:
     ip = ipaddress.ip_address(address)
     if isinstance(ip, ipaddress.IPv4Address):
         high, low = divmod(int(ip), 1 << 16)
-        mapped = f"ffff{_COLON}0{{0,3}}{high:x}{_COLON}0{{0,3}}{low:x}"
-        return "|".join([str(ip).replace(".", _DOT), mapped, _every_character(str(ip))]).encode()
-    forms = _ipv6_forms(ip, _COLON)
-    return "|".join([*forms, *map(_every_character, sorted({str(ip), ip.exploded}))]).encode()
+        mapped = f"ffff:0{{0,3}}{high:x}:0{{0,3}}{low:x}"
+        return "|".join([str(ip).replace(".", r"\."), mapped]).encode()
+    return "|".join(_ipv6_forms(ip, ":")).encode()
 
 
 def own_address_expression(address: str) -> bytes:
@@ -50,10 +45,10 @@ def own_address_expression(address: str) -> bytes:
     more.append(ip.packed[::-1].hex())
     if isinstance(ip, ipaddress.IPv4Address):
         numbers = [f"0{{0,2}}{number}" for number in ip.packed]
-        more += [_DOT.join(numbers), "-".join(numbers), "-".join(reversed(numbers))]
+        more += [r"\.".join(numbers), "-".join(numbers), "-".join(reversed(numbers))]
         more.append(r"\.".join(reversed(numbers)) + HOST_NAME_GOES_ON)
     else:
-        more += _ipv6_forms(ip, _DASH_OR_COLON)
+        more += _ipv6_forms(ip, "[:-]")
         more.append(r"\.".join(reversed(ip.exploded.replace(":", ""))))
     return address_expression(address) + b"|" + "|".join(dict.fromkeys(more)).encode()
 
@@ -67,13 +62,13 @@ def own_numbers(address: str) -> set[int]:
 def fingerprint_expression(fingerprint: str) -> bytes:
     """Every way in which a fingerprint is written."""
     groups = [fingerprint[place : place + 4] for place in range(0, len(fingerprint), 4)]
-    return "|".join([fingerprint, _SPACE.join(groups), _every_character(fingerprint)]).encode()
+    return "|".join([fingerprint, "[ +]".join(groups)]).encode()
 
 
 def _ipv6_forms(ip: ipaddress.IPv6Address, colon: str) -> list[str]:
     values = [int(group, 16) for group in ip.exploded.split(":")]
     groups = [f"0{{0,{4 - len(f'{value:x}')}}}{value:x}" for value in values]
-    ends = [groups, [*groups[:6], str(ipaddress.IPv4Address(ip.packed[12:])).replace(".", _DOT)]]
+    ends = [groups, [*groups[:6], str(ipaddress.IPv4Address(ip.packed[12:])).replace(".", r"\.")]]
     forms = []
     for parts in ends:
         forms.append(colon.join(parts))
@@ -83,16 +78,6 @@ def _ipv6_forms(ip: ipaddress.IPv6Address, colon: str) -> list[str]:
                     break
                 forms.append(colon.join(parts[:start]) + colon * 2 + colon.join(parts[end:]))
     return forms
-
-
-def _every_character(text: str) -> str:
-    """Every character percent-encoded, letters in either case."""
-    if not any(letter.isalpha() for letter in text):
-        return "".join(f"%{ord(letter):x}" for letter in text)
-    return "".join(
-        f"%(?:{ord(letter.lower()):x}|{ord(letter.upper()):x})" if letter.isalpha() else f"%{ord(letter):x}"
-        for letter in text
-    )
 
 
 def _swapped(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> int:
@@ -120,3 +105,11 @@ def _in_base64() -> bytes:
 #: hexadecimal digits, dots, colons and spaces. (The shortest address, ``1.1.1.1``, has as many at any of the
 #: three alignments.) A search for the base64 of every bridge would be exact and far slower: 3 MB/s in re2.
 IN_BASE64 = _in_base64()
+
+_ENCODED = "%(?:25)*"
+#: Where a percent-encoded one may stand: an encoded separator between hexadecimal digits, or two encoded
+#: digits in a row. (To look for each in this spelling too takes more memory than there is.)
+PERCENT_ENCODED = (
+    rf"[0-9a-f]{_ENCODED}(?:2e|3a|20)[0-9a-f%]"
+    rf"|{_ENCODED}(?:3[0-9]|[46][1-6]){_ENCODED}(?:2e|3[0-9a]|[46][1-6])"
+).encode()
