@@ -78,8 +78,10 @@ class Sanitiser:
         self.table = table
         self.settings = settings or Settings()
         self.known = Secrets(table.addresses, table.fingerprints)
-        steps = [lines(self.settings) for lines, _ in EVERY_ENTRY]
-        self.static = pattern([*self.known.alternatives, *steps, _NETTEST_LINES])
+        steps = [(lines(self.settings), step) for lines, step in EVERY_ENTRY]
+        self.steps = [(pattern([expression]), step) for expression, step in steps]
+        """Each step for every entry, with the search for lines that need it."""
+        self.static = pattern([*self.known.alternatives, *(one for one, _ in steps), _NETTEST_LINES])
         self.reveals = pattern([probe_ip.TO_WITHHOLD, own.revealing_lines(self.settings), KNOWN_LEAKER])
         """Where in a chunk of lines the next thing stands that may say who the volunteer is."""
 
@@ -134,8 +136,9 @@ class ReportSanitiser:
         held. An entry that makes this raise anything else must be held too.
         """
         entry, cuts = loads(line), Cuts(self._all.table, self._all.settings)
-        for _, step in EVERY_ENTRY:
-            step(entry, cuts)
+        for needs, step in self._all.steps:
+            if needs(line, 0):
+                step(entry, cuts)
         if special := _special(entry):
             special(entry, cuts)
         searches = self._searches(entry, cuts)

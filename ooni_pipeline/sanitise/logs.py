@@ -20,14 +20,24 @@ from ooni_pipeline.sanitise.tor_logs import COMMAND_LINES, LOGS, clean_log
 OUTPUTS = ("stdout", "stderr")
 
 
+#: How an argument begins that is a path, and what stands in one that holds a path, an address, a fingerprint.
+_BEGINS = r"(?:[/~.]|[A-Za-z0-9_+-]+/)"
+_HOLDS = (
+    r"(?:\\|[\s=,;'(<>|](?:[/~.]|[A-Za-z0-9_+-]+/)|:[/~.][^/\"]"
+    r"|[0-9]+\.[0-9]+\.[0-9]+\.[0-9]|[0-9a-f]*:[0-9a-f]*:|[0-9a-f]{40}|bridge)"
+)
+#: A list of arguments, behind its bracket, up to one in which there may be something to cut.
+_ARGUMENTS = rf'(?:"[^"\\]*"|[^"\]{{}}\[])*(?:[{{\[]|"(?:{_BEGINS}|[^"]*{_HOLDS}))'
+
+
 def lines(settings: Settings) -> bytes:
-    """A regular expression for lines with a log or a command line in which there is something to cut."""
-    something = r'(?:"(?:[^"\\]|\\.)|[{\[][^}\]])'
-    expressions = [rf'(?:{"|".join(LOGS)})":(?:"(?:[^"\\]|\\.)*[.:0-9A-F]|[{{\[])']
+    """A regular expression for lines with a log or a command line in which there may be something to cut."""
+    something = r'(?:"[^"]|[{\[][^}\]])'
+    expressions = [rf'(?:{"|".join(LOGS)})":{something}']
     if settings.process_logs:
         expressions.append(rf'(?:logs?|{"|".join(OUTPUTS)})":{something}')
     if settings.options:
-        expressions.append(rf'"(?:legacy_)*options":{something}')
+        expressions.append(rf'"(?:legacy_)*options":(?:"|\{{[^}}]|\[{_ARGUMENTS})')
     return "|".join(expressions).encode()
 
 
