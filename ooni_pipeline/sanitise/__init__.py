@@ -81,9 +81,11 @@ class Sanitiser:
         steps = [(lines(self.settings), step) for lines, step in EVERY_ENTRY]
         self.steps = [(pattern([expression]), step) for expression, step in steps]
         """Each step for every entry, with the search for lines that need it."""
-        self.static = pattern([*self.known.alternatives, *(one for one, _ in steps), _NETTEST_LINES])
-        self.reveals = pattern([probe_ip.TO_WITHHOLD, own.revealing_lines(self.settings), KNOWN_LEAKER])
+        revealing = [probe_ip.TO_WITHHOLD, own.revealing_lines(self.settings), KNOWN_LEAKER]
+        self.reveals = pattern(revealing)
         """Where in a chunk of lines the next thing stands that may say who the volunteer is."""
+        expressions = [one for one, _ in steps]
+        self.static = pattern([*self.known.alternatives, *expressions, _NETTEST_LINES, *revealing])
 
     def names_a_bridge(self, report: str) -> bool:
         """Whether a bridge of the table stands in the name of a report, which is published too."""
@@ -136,6 +138,7 @@ class ReportSanitiser:
         held. An entry that makes this raise anything else must be held too.
         """
         entry, cuts = loads(line), Cuts(self._all.table, self._all.settings)
+        cuts.by_rule.update(entry.pop("sanitised", {}))  # of probe_ip.withhold_in_lines
         for needs, step in self._all.steps:
             if needs(line, 0):
                 step(entry, cuts)

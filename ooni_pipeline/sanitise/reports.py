@@ -18,7 +18,8 @@ from ooni_pipeline.sanitise.addresses import addresses_in
 from ooni_pipeline.sanitise.bridges import load_bridge_table
 from ooni_pipeline.sanitise.expected import names_more_than
 from ooni_pipeline.sanitise.own import reveal
-from ooni_pipeline.sanitise.probe_ip import TO_WITHHOLD
+from ooni_pipeline.sanitise.probe_ip import TO_WITHHOLD, count_in_lines, withhold_in_lines
+from ooni_pipeline.sanitise.search import Search
 from ooni_pipeline.sanitise.settings import Settings
 
 _CHUNK = 1024 * 1024
@@ -48,13 +49,19 @@ def sanitise_report(
         return _rejected(job, RejectReason.DROPPED_BY_A_PERSON)
     if sanitiser.names_a_bridge(job.report):
         return _held(job, RejectReason.BRIDGE_IN_ITS_NAME)
+    is_released = job.report in released
     try:
-        own = _own_addresses(job.source, sanitiser)
-        if own is None:
-            return _rejected(job, RejectReason.KNOWN_LEAKER)
-        report = sanitiser.of_report(own, released=job.report in released)
-        outcome = _sanitise_lines(job, report)
-        if report.names_a_bridge and job.report not in released:
+        try:
+            report = sanitiser.of_report(released=is_released)
+            outcome = _sanitise_lines(job, report, sanitiser.reveals)
+        except _Reveals:  # as few do today: now look for what, in all of it, and do it again
+            job.destination.unlink(missing_ok=True)
+            own = _own_addresses(job.source, sanitiser)
+            if own is None:
+                return _rejected(job, RejectReason.KNOWN_LEAKER)
+            report = sanitiser.of_report(own, released=is_released)
+            outcome = _sanitise_lines(job, report)
+        if report.names_a_bridge and not is_released:
             with job.source.open("rb") as source:
                 if names_more_than(settings.max_addresses_beside_hit, source):
                     raise MustBeHeld(RejectReason.ADDRESSES_BESIDE_BRIDGE)
@@ -64,7 +71,12 @@ def sanitise_report(
     return outcome
 
 
-def _sanitise_lines(job: Job, report: ReportSanitiser) -> Outcome:
+class _Reveals(Exception):  # noqa: N818 - a fact about a report
+    """A line may say who the volunteer is, or which client wrote the report."""
+
+
+def _sanitise_lines(job: Job, report: ReportSanitiser, reveals: Search | None = None) -> Outcome:
+    """Write the publishable lines. Raises _Reveals at the first line in which ``reveals`` finds something."""
     tally = Tally()
     with (
         job.source.open("rb") as source,
@@ -72,8 +84,8 @@ def _sanitise_lines(job: Job, report: ReportSanitiser) -> Outcome:
         LinesWriter(job.destination) as lines,
     ):
         offset = 0
-        for chunk in whole_lines(source):
-            done = 0
+        for original in whole_lines(source):
+            chunk, done = original if reveals else withhold_in_lines(original), 0
             while True:
                 place = report.wants(chunk, done)
                 start = len(chunk) if place is None else chunk.rfind(b"\n", 0, place) + 1
@@ -82,10 +94,14 @@ def _sanitise_lines(job: Job, report: ReportSanitiser) -> Outcome:
                 lines.write_lines(untouched, count)
                 tally.taken += count
                 tally.out += count
+                if withheld := count_in_lines(untouched) if chunk is not original else 0:
+                    tally.notes["probe_ip"] += withheld
                 if place is None:
                     break
                 done = chunk.index(b"\n", place) + 1
                 line = chunk[start : done - 1]
+                if reveals and reveals(line, 0):
+                    raise _Reveals
                 tally.taken += 1
                 clean, detail = None, ""
                 try:
@@ -96,15 +112,24 @@ def _sanitise_lines(job: Job, report: ReportSanitiser) -> Outcome:
                     detail = type(error).__name__
                 if clean is None:
                     tally.held += 1
-                    held.keep_bytes(RejectReason.STILL_LEAKS, offset + start, line, detail)
+                    where, line = _line(original, chunk.count(b"\n", 0, start))
+                    held.keep_bytes(RejectReason.STILL_LEAKS, offset + where, line, detail)
                 else:
                     tally.out += 1
                     lines.write(clean)
-            offset += len(chunk)
+            offset += len(original)
     if not tally.out:
         job.destination.unlink()
         return Outcome(tally)
     return Outcome(tally, lines.size, lines.digest)
+
+
+def _line(chunk: bytes, number: int) -> tuple[int, bytes]:
+    """Where a line of a chunk begins, and the line; the first has number 0."""
+    start = 0
+    for _ in range(number):
+        start = chunk.index(b"\n", start) + 1
+    return start, chunk[start : chunk.index(b"\n", start)]
 
 
 def _own_addresses(path: Path, sanitiser: Sanitiser) -> set[str] | None:

@@ -125,7 +125,9 @@ class Secrets:
         """The secret that is written in base64 or percent-encoded here, if it is one; where it stands."""
         if _PERCENT_ENCODED.fullmatch(line, start, end) and (found := self._encoded_at(line, start, end)):
             return found
-        return self._in_base64_at(line, start, end)
+        if _IN_BASE64.fullmatch(line, start, end):
+            return self._in_base64_at(line, start, end)
+        return None
 
     def _in_base64_at(self, line: bytes, start: int, end: int) -> Found | None:
         begin, window = _window(line, start, end, _AROUND, _BASE64_BEFORE, _BASE64)
