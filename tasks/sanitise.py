@@ -6,13 +6,15 @@ from functools import partial
 
 import luigi
 
+from ooni_pipeline.bucket.keys import id_key
+from ooni_pipeline.bucket.known_bridges import FACT, KnownBridges
 from ooni_pipeline.bucket.layout import Stage
 from ooni_pipeline.bucket.stage import process_bucket
 from ooni_pipeline.sanitise import VERSION
 from ooni_pipeline.sanitise.bridges import load_bridge_table
 from ooni_pipeline.sanitise.reports import sanitise_report
 from tasks import config
-from tasks.base import BucketTask, Progress, utc_now
+from tasks.base import BucketTask, Progress, logger, utc_now
 from tasks.normalise import NormaliseReports
 from tasks.targets import ManifestTarget
 
@@ -24,7 +26,12 @@ def sanitise_version(table: str) -> str:
 
 
 class SanitiseReports(BucketTask):
-    """Normalised reports into publishable ones. No readable bridge table, no sanitised bucket."""
+    """Normalised reports into publishable ones. No readable bridge table, no sanitised bucket; one that
+    lost a bridge neither, until somebody accepts it."""
+
+    accept_smaller_bridge_table = luigi.BoolParameter(
+        significant=False, description="go on with a bridge table that lacks bridges which it once had"
+    )
 
     def requires(self) -> luigi.Task:
         return NormaliseReports(bucket_date=self.bucket_date)
@@ -34,15 +41,27 @@ class SanitiseReports(BucketTask):
 
     def work(self, progress: Progress) -> None:
         path = config.bridge_table()
-        digest = load_bridge_table(path).digest
+        table = load_bridge_table(path)
+        known = KnownBridges(self.layout, id_key(self.layout.id_key()))
+        if self.accept_smaller_bridge_table:
+            logger.warning(
+                "the bridge table %s is accepted as it is, with %d addresses and fingerprints",
+                path,
+                len(table.names),
+            )
+            known.replace(table.names)
+        else:
+            known.check(table.names, path, self.bucket_date)
         process_bucket(
             self.layout,
             Stage.SANITISED,
             Stage.NORMALISED,
             self.bucket_date,
-            partial(sanitise_report, table=path, digest=digest),
-            version=sanitise_version(digest),
+            partial(sanitise_report, table=path, digest=table.digest),
+            version=sanitise_version(table.digest),
             now=utc_now(),
+            facts={FACT: str(len(table.names))},
             workers=config.process_count(),
             progress=progress,
+            finish=lambda outcomes: known.remember(table.names),
         )

@@ -55,6 +55,10 @@ class Layout:
         """Which bucket had a report first: derived from the raw manifests, made anew when it is missing."""
         return self.private / "manifests" / "reports.sqlite"
 
+    def known_bridges(self) -> Path:
+        """Keyed digests of the bridges that buckets were sanitised with."""
+        return self.private / "manifests" / "known_bridges.json"
+
     def rejected(self, stage: Stage, bucket_date: dt.date) -> Path:
         return self.private / "rejected" / stage.value / bucket_date.isoformat()
 
