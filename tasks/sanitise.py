@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from functools import partial
 
 import luigi
+from luigi.notifications import send_error_email
 
+from ooni_pipeline.bucket.decisions import DROP, RELEASE, decided, note_held, read_cases
 from ooni_pipeline.bucket.keys import id_key
 from ooni_pipeline.bucket.known_bridges import FACT, KnownBridges
 from ooni_pipeline.bucket.layout import Stage
 from ooni_pipeline.bucket.stage import process_bucket
+from ooni_pipeline.report.work import Job, Outcome
 from ooni_pipeline.sanitise import VERSION
 from ooni_pipeline.sanitise.bridges import load_bridge_table
 from ooni_pipeline.sanitise.reports import sanitise_report
@@ -52,16 +56,40 @@ class SanitiseReports(BucketTask):
             known.replace(table.names)
         else:
             known.check(table.names, path, self.bucket_date)
+        cases, now = read_cases(self.layout, self.bucket_date), utc_now()
+        released, dropped = decided(cases, RELEASE), decided(cases, DROP)
+
+        def before_the_proof(outcomes: list[tuple[Job, Outcome]]) -> None:
+            known.remember(table.names)
+            held = {job.report for job, outcome in outcomes if outcome.counts.held}
+            if new := held - cases.keys():
+                alarm(self.bucket_date, len(new))
+            note_held(self.layout, self.bucket_date, held, now)
+
         process_bucket(
             self.layout,
             Stage.SANITISED,
             Stage.NORMALISED,
             self.bucket_date,
-            partial(sanitise_report, table=path, digest=table.digest),
+            partial(sanitise_report, table=path, digest=table.digest, released=released, dropped=dropped),
             version=sanitise_version(table.digest),
-            now=utc_now(),
+            now=now,
             facts={FACT: str(len(table.names))},
+            decisions={**dict.fromkeys(released, RELEASE), **dict.fromkeys(dropped, DROP)},
             workers=config.process_count(),
             progress=progress,
-            finish=lambda outcomes: known.remember(table.names),
+            finish=before_the_proof,
         )
+
+
+def alarm(bucket_date: dt.date, reports: int) -> None:
+    """Tell a person that reports wait: in the log, and by mail where luigi.cfg has [email] receiver."""
+    subject = f"bucket {bucket_date}: {reports} reports are held for a person"
+    command = f"python -m tasks.held list {bucket_date} {bucket_date}"
+    logger.error("%s: %s", subject, command)
+    try:
+        send_error_email(
+            subject, f"They are not published before somebody has looked at them:\n\n{command}\n"
+        )
+    except Exception as error:  # whatever the mail's library raises: the line in the log is there
+        logger.warning("no mail of it could be sent (%s)", type(error).__name__)

@@ -762,6 +762,7 @@ def test_every_reason_of_reading_has_a_case() -> None:
     given |= {"cannot_be_normalised"}
     elsewhere = {
         "changed_while_copied": "tests/transfer/test_fetch.py",
+        "dropped_by_a_person": "tests/tasks/test_held.py",
         "refused_by_database": "tests/tasks/test_faults.py",
         "report_too_large": "tests/report/test_reader.py",  # 16 GB
         "still_leaks": "tests/sanitise/test_reports.py",

@@ -69,6 +69,14 @@ class Layout:
     def held(self, bucket_date: dt.date) -> Path:
         return self.private / "held" / bucket_date.isoformat()
 
+    def decisions(self, bucket_date: dt.date) -> Path:
+        """Since when reports of a bucket are held, and what a person decided about them."""
+        return self.private / "decisions" / f"{bucket_date.isoformat()}.json"
+
+    def held_dates(self) -> list[dt.date]:
+        """The dates of which reports are held or were decided on, in order."""
+        return sorted({*_dates(self.private / "decisions", ".json"), *_dates(self.private / "held", "")})
+
     def id_key(self) -> Path:
         """The secret behind measurement ids: without it nobody can test a guess of what was removed."""
         return self.private / "keys" / "id.key"

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ooni_pipeline.bucket.decisions import held_reports
 from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.bucket.manifest import Manifest
 from ooni_pipeline.bucket.stage import checked_file
@@ -61,6 +62,11 @@ def bucket_ledger(
         _reports(ledger, found)
         _entries(ledger, found, loaded)
         _files(ledger, layout, found)
+    waiting = sum(held.waits for held in held_reports(layout, bucket_date))
+    if waiting:
+        ledger.warnings.append(
+            f"{waiting} reports are held for a person: python -m tasks.held list {bucket_date} {bucket_date}"
+        )
     for stage, version in (versions or {}).items():
         if stage in found and found[stage].version != version:
             verb = stage.value.removesuffix("d")

@@ -6,7 +6,7 @@ import contextlib
 import datetime as dt
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from ooni_pipeline.bucket.files import flush_file_system, link_or_copy, only
@@ -21,6 +21,8 @@ Work = Callable[[Job], Outcome]
 #: Called with what was done before the proof is written; may rewrite files and change outcomes.
 Finish = Callable[[list[tuple[Job, Outcome]]], None]
 
+#: What a proof says under ``facts`` of single reports that were done as a person decided: report -> decision.
+DECISIONS = "decisions"
 _KILLED = RejectReason.KILLED_ITS_WORKER.value
 _ENDING = re.compile(r"(?:\.[A-Za-z]{1,8})?(?:\.gz)?\Z")
 
@@ -34,7 +36,8 @@ def process_bucket(
     *,
     version: str,
     now: dt.datetime,
-    facts: dict[str, str] | None = None,
+    facts: Mapping[str, str] | None = None,
+    decisions: Mapping[str, str] | None = None,
     workers: int = 1,
     pool: PoolFactory = process_pool,
     progress: Progress = lambda done, total: None,
@@ -42,16 +45,18 @@ def process_bucket(
 ) -> Manifest:
     """Run ``work`` over every usable report of the manifest of the stage ``above`` and write the proof.
 
-    Reports that ``tasks.forget`` left as they are, made by the same ``version`` from the same source,
-    are carried over. Files that the manifest does not name are deleted before it is written. Raises
-    BucketError where a file of the stage above is missing or not as its manifest says, and where that
-    manifest is another one by the time that the work is done.
+    Reports that ``tasks.forget`` left as they are, made by the same ``version`` from the same source and
+    with the same one of ``decisions`` (report -> what a person decided), are carried over. Files that the
+    manifest does not name are deleted before it is written. Raises BucketError where a file of the stage
+    above is missing or not as its manifest says, and where that manifest is another one by the time that
+    the work is done.
     """
     with upstream_kept(layout, above, bucket_date) as proof:
         upstream = proof.usable()
         directory = layout.bucket(stage, bucket_date)
         directory.mkdir(parents=True, exist_ok=True)
-        kept = _carried_over(layout, stage, bucket_date, version)
+        applied = {name: what for name, what in (decisions or {}).items() if name in upstream}
+        kept = _carried_over(layout, stage, bucket_date, version, applied)
         outcomes, jobs = [], []
         for record in upstream.values():
             job = _job(layout, stage, above, bucket_date, record)
@@ -75,7 +80,8 @@ def process_bucket(
             )
         only(directory, {record.name for record in records if record.name})
         flush_file_system(directory)
-    manifest = Manifest(stage.value, bucket_date, timestamp(now), version, dict(facts or {}), records)
+    said = {**(facts or {}), **({DECISIONS: applied} if applied else {})}
+    manifest = Manifest(stage.value, bucket_date, timestamp(now), version, said, records)
     manifest.write(layout.manifest(stage, bucket_date))
     layout.forgotten(stage, bucket_date).unlink(missing_ok=True)
     return manifest
@@ -177,7 +183,7 @@ def _keep_rejected(directory: Path, outcomes: list[tuple[Job, Outcome]]) -> None
 
 
 def _carried_over(
-    layout: Layout, stage: Stage, bucket_date: dt.date, version: str
+    layout: Layout, stage: Stage, bucket_date: dt.date, version: str, decisions: Mapping[str, str]
 ) -> dict[str, ReportRecord]:
     """The reports of a forgotten proof that need not be done again."""
     path = layout.forgotten(stage, bucket_date)
@@ -192,8 +198,11 @@ def _carried_over(
         path.unlink()
         return {}
     directory = layout.bucket(stage, bucket_date)
+    decided = old.facts.get(DECISIONS, {})
     kept = {}
     for record in old.reports:
+        if decided.get(record.report) != decisions.get(record.report):
+            continue
         # An entry that was dropped as the duplicate of another must come back when that one goes; and what
         # killed a process for want of memory may have room today.
         if record.counts.duplicate or record.rejected == _KILLED:
