@@ -17,6 +17,7 @@ from ooni_pipeline.bucket.forget import (
 )
 from ooni_pipeline.bucket.layout import Stage
 from ooni_pipeline.bucket.lock import one_writer
+from ooni_pipeline.bucket.manifest import Manifest
 from ooni_pipeline.database.markers import forget_loads
 from tasks import config
 from tasks.backup import BackupReports, RemoveFetchedReports
@@ -40,10 +41,18 @@ STAGES: dict[str, tuple[Stage, type[BucketTask]]] = {
 LOAD = "load"
 
 
-def forget(stage: Stage | None, bucket_date: dt.date, matching: Matching | None) -> list[str]:
+def forget(
+    stage: Stage | None,
+    bucket_date: dt.date,
+    matching: Matching | None,
+    *,
+    searched: Manifest | None = None,
+    version: str = "",
+) -> list[str]:
     """Forget a stage of one bucket, None: its load, while nobody works on it: waits for whoever does.
 
     The load goes first, as the lowest (see forget.BELOW), and none begins until the rest is gone.
+    For ``searched`` and ``version`` see forget_bucket.
     """
     layout = config.layout()
     below = BELOW[stage] if stage else ()
@@ -58,7 +67,11 @@ def forget(stage: Stage | None, bucket_date: dt.date, matching: Matching | None)
             return []
         if loads:
             forget_loads(config.database_url(start=True), bucket_date, bucket_date)
-        forgotten = forget_bucket(layout, stage, bucket_date, matching) if stage else []
+        forgotten: list[Stage] = []
+        if stage:
+            forgotten = forget_bucket(
+                layout, stage, bucket_date, matching, searched=searched, version=version
+            )
     return [below.value for below in reversed(forgotten)] + [LOAD] * loads
 
 

@@ -14,13 +14,10 @@ from tasks.refresh import RefreshViews
 from tasks.sanitise import SanitiseReports
 
 
-def redo(bucket_date: dt.date, *, accept_smaller_bridge_table: bool = False) -> bool:
+def redo(bucket_date: dt.date) -> bool:
     """Sanitise, publish, load, in this order: the mirror, which anybody reads, is clean first. False, with
     one line that says what to type, where something cannot be done now."""
-    done = run(
-        SanitiseReports(bucket_date=bucket_date, accept_smaller_bridge_table=accept_smaller_bridge_table)
-    )
-    if not done:
+    if not run(SanitiseReports(bucket_date=bucket_date)):
         return False
     published = run(PublishReports(bucket_date=bucket_date))
     return run(LoadMeasurements(bucket_date=bucket_date)) and published

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from functools import partial
+from pathlib import Path
 
 import luigi
 from luigi.notifications import send_error_email
@@ -15,7 +16,7 @@ from ooni_pipeline.bucket.layout import Stage
 from ooni_pipeline.bucket.stage import process_bucket
 from ooni_pipeline.report.work import Job, Outcome
 from ooni_pipeline.sanitise import VERSION
-from ooni_pipeline.sanitise.bridges import load_bridge_table
+from ooni_pipeline.sanitise.bridges import BridgeTable, load_bridge_table
 from ooni_pipeline.sanitise.reports import sanitise_report
 from tasks import config
 from tasks.base import BucketTask, Progress, logger, utc_now
@@ -27,6 +28,25 @@ def sanitise_version(table: str) -> str:
     """What the manifest says of how it was made (``table``: the digest of the bridge table); another one is
     a reason to do it again."""
     return f"sanitise {VERSION}, bridge table {table}"
+
+
+def known_bridges() -> KnownBridges:
+    """The memory of the bridges that buckets were sanitised with."""
+    layout = config.layout()
+    return KnownBridges(layout, id_key(layout.id_key()))
+
+
+def usable_bridge_table(path: Path, *, accept: bool, anyway: str, dry_run: bool = False) -> BridgeTable:
+    """The bridge table, when it lacks no bridge that a bucket was sanitised with, or somebody accepts that
+    it does. Raises BridgeTableError, which names the command that goes on ``anyway``."""
+    table, known = load_bridge_table(path), known_bridges()
+    if not accept:
+        known.check(table.names, path, anyway)
+    elif not dry_run:
+        names = len(table.names)
+        logger.warning("the bridge table %s is accepted as it is: %d addresses and fingerprints", path, names)
+        known.replace(table.names)
+    return table
 
 
 class SanitiseReports(BucketTask):
@@ -44,18 +64,13 @@ class SanitiseReports(BucketTask):
         return ManifestTarget(Stage.SANITISED, self.bucket_date)
 
     def work(self, progress: Progress) -> None:
-        path = config.bridge_table()
-        table = load_bridge_table(path)
-        known = KnownBridges(self.layout, id_key(self.layout.id_key()))
-        if self.accept_smaller_bridge_table:
-            logger.warning(
-                "the bridge table %s is accepted as it is, with %d addresses and fingerprints",
-                path,
-                len(table.names),
-            )
-            known.replace(table.names)
-        else:
-            known.check(table.names, path, self.bucket_date)
+        path, known = config.bridge_table(), known_bridges()
+        table = usable_bridge_table(
+            path,
+            accept=self.accept_smaller_bridge_table,
+            anyway=f"luigi --module tasks.sanitise SanitiseReports --bucket-date {self.bucket_date} "
+            "--accept-smaller-bridge-table",
+        )
         cases, now = read_cases(self.layout, self.bucket_date), utc_now()
         released, dropped = decided(cases, RELEASE), decided(cases, DROP)
 

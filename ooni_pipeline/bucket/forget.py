@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
+from pathlib import Path
 
 from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.bucket.manifest import Manifest
@@ -31,14 +32,24 @@ Matching = Callable[[str], bool]
 
 
 def forget_bucket(
-    layout: Layout, stage: Stage, bucket_date: dt.date, matching: Matching | None = None
+    layout: Layout,
+    stage: Stage,
+    bucket_date: dt.date,
+    matching: Matching | None = None,
+    *,
+    searched: Manifest | None = None,
+    version: str = "",
 ) -> list[Stage]:
     """Put aside the proofs of a stage and of those below it. Returns the stages that had one.
 
     After the raw stage (which fetches what else the collectors have that day) the stages below carry
     over every report that is still the same; after any other they do all of them again. With ``matching``
     the stage does those reports again and carries over the others, and so do the stages below where its
-    result is another one. Raises BucketError for a stage that does not work report by report.
+    result is another one. ``searched`` and ``version`` come together: in the proof ``searched`` somebody has
+    looked at the others, and found that they would come out as they are with that version too.
+
+    Raises BucketError for a stage that does not work report by report, and where the proof is no longer
+    the one that was searched.
     """
     if matching is not None and stage not in (Stage.NORMALISED, Stage.SANITISED):
         raise BucketError(f"stage {stage.value} does not work report by report: forget it for all of them")
@@ -55,12 +66,38 @@ def forget_bucket(
         source = path if path.exists() else aside
         if matching is not None and below is stage and source.exists():
             manifest = Manifest.read(source)
+            if searched is not None:
+                _still(source, manifest, searched)
+                manifest.version = version
             manifest.reports = [record for record in manifest.reports if not matching(record.report)]
             manifest.write(aside)
             path.unlink(missing_ok=True)
         elif path.exists():
             path.replace(aside)
     return forgotten
+
+
+def renew_proof(layout: Layout, searched: Manifest, version: str, facts: dict[str, str]) -> None:
+    """Somebody has looked at all that the proof ``searched`` of the sanitised stage says, and found that it
+    would come out as it is with another ``version`` too: say so. No file, no row changes.
+
+    Raises BucketError where the proof is no longer the one that was searched.
+    """
+    for stage in (Stage.PUBLISHED, Stage.SANITISED):  # a run that dies between the two is done again
+        path = layout.manifest(stage, searched.bucket_date)
+        if stage is Stage.PUBLISHED and not path.exists():
+            continue
+        manifest = Manifest.read(path)
+        if stage is Stage.SANITISED:
+            _still(path, manifest, searched)
+            manifest.facts = {**manifest.facts, **facts}
+        manifest.version = version
+        manifest.write(path)
+
+
+def _still(path: Path, found: Manifest, searched: Manifest) -> None:
+    if found != searched:
+        raise BucketError(f"{path} was made anew meanwhile; run the command again")
 
 
 def has_matching(layout: Layout, stage: Stage, bucket_date: dt.date, matching: Matching) -> bool:

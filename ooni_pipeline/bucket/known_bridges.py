@@ -7,7 +7,6 @@ of one without the key.
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import hashlib
 import hmac
 import json
@@ -39,13 +38,9 @@ class KnownBridges:
     def path(self) -> Path:
         return self.layout.known_bridges()
 
-    def check(self, names: Iterable[str], table: Path, bucket_date: dt.date) -> None:
+    def check(self, names: Iterable[str], table: Path, anyway: str) -> None:
         """Raise BridgeTableError where ``table`` lacks a name that a bucket was sanitised with, or where
-        nobody can tell. The text says how many, never which, and the command that goes on all the same."""
-        anyway = (
-            f"luigi --module tasks.sanitise SanitiseReports --bucket-date {bucket_date} "
-            "--accept-smaller-bridge-table"
-        )
+        nobody can tell. The text says how many, never which, and the command that goes on ``anyway``."""
         try:
             known = self._read()
             if known is None and self._was_written():

@@ -69,10 +69,10 @@ def bucket_ledger(
         )
     for stage, version in (versions or {}).items():
         if stage in found and found[stage].version != version:
-            verb = stage.value.removesuffix("d")
+            verb = "resanitise" if stage is Stage.SANITISED else f"forget {stage.value.removesuffix('d')}"
             ledger.warnings.append(
                 f"{stage.value} with {found[stage].version}, today it is {version}: "
-                f"python -m tasks.forget {verb} {bucket_date} {bucket_date} to do it again"
+                f"python -m tasks.{verb} {bucket_date} {bucket_date} to do it again"
             )
     return ledger
 

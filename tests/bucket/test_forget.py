@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ooni_pipeline.bucket.forget import forget_bucket, needs_loading_again, reports_of
+from ooni_pipeline.bucket.forget import forget_bucket, needs_loading_again, renew_proof, reports_of
 from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.bucket.manifest import Manifest
 from ooni_pipeline.bucket.stage import process_bucket
@@ -66,7 +66,7 @@ def test_only_stages_above_the_load_ask_for_another() -> None:
     ]
 
 
-def through(layout: Layout, stage: Stage, above: Stage) -> list[str]:
+def through(layout: Layout, stage: Stage, above: Stage, version: str = "1") -> list[str]:
     """Run a stage; which reports it did."""
     done: list[str] = []
 
@@ -74,7 +74,7 @@ def through(layout: Layout, stage: Stage, above: Stage) -> list[str]:
         done.append(job.report)
         return upper(job)
 
-    process_bucket(layout, stage, above, DATE, work, version="1", now=NOW, pool=ThreadPoolExecutor)
+    process_bucket(layout, stage, above, DATE, work, version=version, now=NOW, pool=ThreadPoolExecutor)
     return sorted(done)
 
 
@@ -118,3 +118,32 @@ def test_a_filter_needs_all_that_it_says() -> None:
         assert not reports_of(**filter_)(report)
         assert not reports_of(**{"country": "GR", "asn": "1", **filter_})(report)
     assert not reports_of()("unnamed_0123")
+
+
+def test_what_was_searched_is_carried_over_to_another_version(layout: Layout) -> None:
+    raw_bucket(layout, {f"{letter}.json": f"{letter}\n" for letter in "abc"})
+    assert through(layout, Stage.NORMALISED, Stage.RAW) == ["a", "b", "c"]
+    searched = Manifest.read(layout.manifest(Stage.NORMALISED, DATE))
+    forget_bucket(layout, Stage.NORMALISED, DATE, "b".__eq__, searched=searched, version="2")
+    assert through(layout, Stage.NORMALISED, Stage.RAW, version="2") == ["b"]
+    with pytest.raises(BucketError, match="was made anew meanwhile"):
+        forget_bucket(layout, Stage.NORMALISED, DATE, "b".__eq__, searched=searched, version="3")
+    assert layout.manifest(Stage.NORMALISED, DATE).exists()
+
+
+def test_a_proof_is_renewed_alone(layout: Layout) -> None:
+    for stage in (Stage.SANITISED, Stage.PUBLISHED):
+        Manifest(stage.value, DATE, "then", "1", {"a": "b"}).write(layout.manifest(stage, DATE))
+    searched = Manifest.read(layout.manifest(Stage.SANITISED, DATE))
+    renew_proof(layout, searched, "2", {"c": "d"})
+    sanitised, published = (
+        Manifest.read(layout.manifest(stage, DATE)) for stage in (Stage.SANITISED, Stage.PUBLISHED)
+    )
+    assert (sanitised.version, sanitised.made, sanitised.facts) == ("2", "then", {"a": "b", "c": "d"})
+    assert (published.version, published.facts) == ("2", {"a": "b"})
+    with pytest.raises(BucketError, match="was made anew meanwhile"):
+        renew_proof(layout, searched, "3", {})
+    assert Manifest.read(layout.manifest(Stage.SANITISED, DATE)).version == "2"
+    layout.manifest(Stage.PUBLISHED, DATE).unlink()
+    renew_proof(layout, sanitised, "3", {})
+    assert not layout.manifest(Stage.PUBLISHED, DATE).exists()

@@ -17,7 +17,7 @@ from ooni_pipeline.errors import BridgeTableError
 DATE = dt.date(2016, 8, 1)
 TABLE = Path("/etc/bridge_table.json")
 NAMES = {"192.0.2.1", "192.0.2.2", "A" * 40}
-AGAIN = "luigi --module tasks.sanitise SanitiseReports --bucket-date 2016-08-01 --accept-smaller-bridge-table"
+AGAIN = "the command that accepts it"
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def known(layout: Layout) -> KnownBridges:
 
 
 def check(known: KnownBridges, names: set[str]) -> None:
-    known.check(names, TABLE, DATE)
+    known.check(names, TABLE, AGAIN)
 
 
 def refused(known: KnownBridges, names: set[str]) -> str:
