@@ -762,7 +762,11 @@ def test_every_reason_of_reading_has_a_case() -> None:
     given |= {"cannot_be_normalised"}
     elsewhere = {
         "changed_while_copied": "tests/transfer/test_fetch.py",
+        "addresses_beside_bridge": "tests/tasks/test_held.py",
+        "bridge_elsewhere": "tests/tasks/test_held.py",
+        "bridge_in_its_name": "tests/tasks/test_held.py",
         "dropped_by_a_person": "tests/tasks/test_held.py",
+        "known_leaker": "tests/tasks/test_held.py",
         "refused_by_database": "tests/tasks/test_faults.py",
         "report_too_large": "tests/report/test_reader.py",  # 16 GB
         "still_leaks": "tests/sanitise/test_reports.py",

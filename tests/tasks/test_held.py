@@ -21,6 +21,7 @@ pytestmark = pytest.mark.one_server
 
 BRIDGE = next(place.rpartition(":")[0] for place in json.loads((DEMO / "bridge_table.json").read_bytes()))
 REPORT = "20260801T000000-web_connectivity-asks-AS1-GR-probe-0.2.0"
+NAME_IN_THE_ARCHIVE = REPORT.replace("000000-", "000000Z-")
 CANARY = "canary-of-the-content"
 
 
@@ -36,7 +37,7 @@ def receive_a_question(pipeline: Pipeline) -> None:
             "test_keys": {"requests": [{"response": {"body": body, "code": 200, "headers": {}}}]},
         }  # fmt: skip
         lines.append(json.dumps(entry))
-    (pipeline.archive / f"{REPORT.replace('000000-', '000000Z-')}.json").write_text("\n".join(lines) + "\n")
+    (pipeline.archive / f"{NAME_IN_THE_ARCHIVE}.json").write_text("\n".join(lines) + "\n")
 
 
 def mirror(pipeline: Pipeline) -> dict[str, bytes]:
@@ -122,6 +123,32 @@ def test_dropped_it_is_never_published(pipeline: Pipeline) -> None:
         assert kept.read_text().count(BRIDGE) == 2
         assert list(pipeline.layout.held(day).iterdir()) == []
         assert "dropped_by_a_person 3" in pipeline.verb("ledger", day)
+
+
+@pytest.mark.parametrize(("others", "reason"), [(200, None), (201, "addresses_beside_bridge")])
+def test_a_list_of_addresses_with_a_bridge_in_it(pipeline: Pipeline, others: int, reason: str | None) -> None:
+    """Where a bridge is expected, among so many others that somebody asks which of them it is."""
+    places = [*(f"198.51.{number >> 8}.{number & 255}:443" for number in range(1, others)), f"{BRIDGE}:443"]
+    entry = {"test_name": "tcp_connect", "data_format_version": "0.2.0", "test_keys": {"connection": "x"}}
+    pipeline.archive.joinpath(f"{NAME_IN_THE_ARCHIVE}.json").write_text(
+        "".join(json.dumps({**entry, "input": place}) + "\n" for place in places)
+    )
+    pipeline.nightly()
+    listed = pipeline.verb("held", "list", expect=1 if reason else 0)
+    assert (f"{others} of {others} entries  {reason}" in listed) is bool(reason)
+    assert pipeline.query("SELECT count(*) FROM metrics") == [(0 if reason else others,)]
+
+
+def test_a_known_leaker_is_no_question(pipeline: Pipeline) -> None:
+    """Nobody has to look at it: it is rejected as a whole."""
+    entry = {"test_name": "ndt", "data_format_version": "0.2.0", "software_name": "ooniprobe-android",
+             "software_version": "2.0.0", "test_keys": {}}  # fmt: skip
+    pipeline.archive.joinpath(f"{NAME_IN_THE_ARCHIVE}.json").write_text(json.dumps(entry) + "\n")
+    pipeline.nightly()
+    assert pipeline.verb("held", "list") == ""
+    assert [record.rejected for record in pipeline.manifest(Stage.SANITISED).reports] == ["known_leaker"]
+    assert mirror(pipeline) == {}
+    pipeline.verb("ledger", pipeline.today)
 
 
 def test_only_the_report_is_done_again(pipeline: Pipeline) -> None:
