@@ -201,7 +201,7 @@ def test_the_ledger_looks_at_the_files(pipeline: Pipeline) -> None:
     table["198.51.100.99:443"] = {"fingerprint": "0" * 39 + "7", "distributor": None, "transport": None}
     (pipeline.root / "table.json").write_text(json.dumps(table))
     pipeline.configure(sanitise__bridge_table=str(pipeline.root / "table.json"))
-    assert f"python -m tasks.forget sanitise {day} {day}" in pipeline.verb("ledger", "--quiet", day)
+    assert f"python -m tasks.resanitise {day} {day}" in pipeline.verb("ledger", "--quiet", day)
 
 
 def test_a_bridge_in_the_name_of_a_report_is_not_published(pipeline: Pipeline) -> None:
