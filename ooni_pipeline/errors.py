@@ -6,7 +6,9 @@ command. It never quotes what a report contains, because logs and the luigid pag
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import Enum
+from itertools import islice
 
 
 class PipelineError(Exception):
@@ -31,6 +33,45 @@ class BridgeTableError(PipelineError):
 
 class DatabaseError(PipelineError):
     """The database refuses, is not there, or has another schema than this code."""
+
+
+class UnforeseenError(PipelineError):
+    """Something that nobody raised on purpose: a fault of ours. The text is what :func:`told` says of it."""
+
+
+#: So many steps of a traceback are told, and so many exceptions that led to another.
+_STEPS, _CAUSES = 12, 4
+
+
+def told(error: BaseException) -> str:
+    """What may be shown of an exception to whoever sees a log, a mail or the luigid page, in one line.
+
+    Of our own errors that is their text. Of any other it is the class, and for each step the module and
+    the line, innermost first, then the same of what led to it: libraries quote what they choke on.
+    """
+    if isinstance(error, PipelineError):
+        return str(error)
+    chain = "; after ".join(_class_and_steps(one) for one in islice(_led_to(error), _CAUSES))
+    return f"unforeseen {chain} (its text may quote a report, so it is not shown)"
+
+
+def _led_to(error: BaseException) -> Iterator[BaseException]:
+    """An exception, then those that led to it and that Python would print with it."""
+    step: BaseException | None = error
+    while step is not None:
+        yield step
+        step = step.__cause__ or (None if step.__suppress_context__ else step.__context__)
+
+
+def _class_and_steps(error: BaseException) -> str:
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    steps = []
+    trace = error.__traceback__
+    while trace is not None:
+        steps.append(f"{trace.tb_frame.f_globals.get('__name__', '?')}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    return f"{name} at {' < '.join(steps[: -_STEPS - 1 : -1])}" if steps else name
 
 
 class RejectReason(str, Enum):

@@ -15,10 +15,11 @@ from typing import Any
 import luigi
 from tqdm import tqdm
 
+from ooni_pipeline.bucket.inside import keep_inside
 from ooni_pipeline.bucket.layout import Layout
 from ooni_pipeline.bucket.lock import one_writer
 from ooni_pipeline.bucket.pool import die_with_parent
-from ooni_pipeline.errors import BucketError, PipelineError
+from ooni_pipeline.errors import BucketError, PipelineError, UnforeseenError, told
 from tasks import config
 
 logger = logging.getLogger("luigi-interface")
@@ -30,20 +31,43 @@ warnings.filterwarnings("ignore", 'Parameter "param_name" with value "None"', Us
 
 
 class _OneLine(logging.Filter):
-    """A fault that the pipeline foresees is one line in the log, not a traceback."""
+    """A fault is one line in the log, without a traceback: its last line may quote a report."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, PipelineError):
-            record.msg, record.args = f"{record.getMessage().strip()}: {error}", ()
+        if error is not None:
+            record.msg, record.args = f"{record.getMessage().strip()}: {_told(error)}", ()
             record.exc_info = None
         elif str(record.msg).startswith("Will not run"):  # luigi puts the traceback into the text
             lines = record.getMessage().strip().splitlines()
-            record.msg, record.args = f"{lines[0]}: {lines[-1].partition('Error: ')[2] or lines[-1]}", ()
+            kind, _, text = lines[-1].partition(": ")
+            ours = kind.startswith("ooni_pipeline.")
+            record.msg, record.args = f"{lines[0]}: {text if ours else 'an unforeseen fault'}", ()
         return True
 
 
 logger.addFilter(_OneLine())
+
+
+def _told(error: BaseException) -> str:
+    """What may be shown of an exception; those that luigi itself makes of a task speak of tasks alone."""
+    step = error.__traceback__
+    while step is not None and step.tb_next is not None:
+        step = step.tb_next
+    by_luigi = step is not None and step.tb_frame.f_globals.get("__name__") == "luigi.worker"
+    return str(error) if by_luigi else told(error)
+
+
+@contextlib.contextmanager
+def unquoted() -> Iterator[None]:
+    """Luigi logs, mails and keeps the traceback of what leaves this block: so nothing leaves it whose text,
+    or the text of what led to it, may quote a report."""
+    try:
+        yield
+    except (PipelineError, KeyboardInterrupt, SystemExit) as error:
+        raise error from None
+    except BaseException as error:
+        raise UnforeseenError(told(error)) from None
 
 
 def utc_now() -> dt.datetime:
@@ -78,17 +102,24 @@ class BucketTask(luigi.Task):
 
     def run(self) -> None:
         """Do the work alone: whoever waited for the lock finds the proof there and has nothing to do."""
+        keep_inside()
         worker = multiprocessing.parent_process()
         if worker is not None and worker.pid is not None:  # luigi forked this process for the task
             die_with_parent(worker.pid)
-        try:
-            self._run_alone()
-        except OSError as error:  # a full disk, a directory of somebody else's
-            where = f"{error.filename}: " if error.filename else ""
-            raise BucketError(
-                f"bucket {self.bucket_date}: {where}{error.strerror or type(error).__name__}; "
-                f"mend it and run {self.task_family} again"
-            ) from error
+        with unquoted():
+            try:
+                self._run_alone()
+            except OSError as error:  # a full disk, a directory of somebody else's
+                where = f"{error.filename}: " if error.filename else ""
+                raise BucketError(
+                    f"bucket {self.bucket_date}: {where}{error.strerror or type(error).__name__}; "
+                    f"mend it and run {self.task_family} again"
+                ) from error
+
+    def complete(self) -> bool:
+        """Whether there is nothing to do: the proof is there."""
+        with unquoted():
+            return bool(super().complete())
 
     def _run_alone(self) -> None:
         _keep_private(self.layout.private)
@@ -100,10 +131,8 @@ class BucketTask(luigi.Task):
                 self.work(progress)
 
     def on_failure(self, exception: BaseException) -> str:
-        """What luigid's page and mails show: the one line of a fault that the pipeline foresees."""
-        if isinstance(exception, PipelineError):
-            return str(exception)
-        return str(super().on_failure(exception))
+        """What luigid's page and mails show: one line, and no traceback."""
+        return _told(exception)
 
     def work(self, progress: Progress) -> None:
         """What the stage does. Subclasses write it."""
@@ -134,6 +163,7 @@ class BucketTask(luigi.Task):
             yield progress
 
     @classmethod
+    @unquoted()
     def bulk_complete(cls, parameter_tuples: Iterable[Any]) -> list[Any]:
         """Which of many buckets are done, asked at once: what RangeDaily needs for years of them."""
         return [date for date in parameter_tuples if cls(bucket_date=date).complete()]

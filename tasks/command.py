@@ -8,14 +8,16 @@ import functools
 import sys
 from collections.abc import Callable, Iterator
 
-from ooni_pipeline.errors import PipelineError
+from ooni_pipeline.bucket.inside import keep_inside
+from ooni_pipeline.errors import PipelineError, told
 
 
 def command(main: Callable[[], int]) -> Callable[[], int]:
-    """A command's main: what the pipeline raises on purpose becomes one line and exit status 1."""
+    """A command's main: what is raised becomes one line, which quotes no report, and exit status 1."""
 
     @functools.wraps(main)
     def run() -> int:
+        keep_inside()
         try:
             return main()
         except PipelineError as error:
@@ -24,7 +26,11 @@ def command(main: Callable[[], int]) -> Callable[[], int]:
         except BrokenPipeError:  # its output went to head or less, which has seen enough
             return 1
         except OSError as error:
-            print(f"error: {error.filename or ''}: {error.strerror}", file=sys.stderr)
+            where = f"{error.filename}: " if error.filename else ""
+            print(f"error: {where}{error.strerror or type(error).__name__}", file=sys.stderr)
+            return 1
+        except Exception as error:
+            print(f"error: {told(error)}", file=sys.stderr)
             return 1
 
     return run

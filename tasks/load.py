@@ -18,7 +18,7 @@ from ooni_pipeline.errors import RejectReason
 from ooni_pipeline.fingerprints import load_fingerprints
 from ooni_pipeline.report.writer import RejectedWriter
 from tasks import config
-from tasks.base import BucketTask, Progress
+from tasks.base import BucketTask, Progress, unquoted
 from tasks.sanitise import SanitiseReports
 from tasks.targets import LoadTarget, among, answers_again
 
@@ -59,5 +59,6 @@ class LoadMeasurements(BucketTask):
         answers_again()
 
     @classmethod
+    @unquoted()
     def bulk_complete(cls, parameter_tuples: Iterable[Any]) -> list[Any]:
         return among(parameter_tuples, loaded_buckets)

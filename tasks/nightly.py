@@ -9,6 +9,7 @@ import luigi
 from luigi.tools.range import RangeDaily
 
 from tasks.backup import RemoveFetchedReports
+from tasks.base import unquoted
 from tasks.publish import PublishReports
 from tasks.refresh import RefreshViews
 
@@ -22,6 +23,7 @@ class Nightly(luigi.WrapperTask):
     priority = 0
 
     @classmethod
+    @unquoted()
     def bulk_complete(cls, parameter_tuples: Iterable[dt.date]) -> list[dt.date]:
         """Which of many nights are done, asking the database once."""
         in_views = RefreshViews.bulk_complete(parameter_tuples)

@@ -13,7 +13,7 @@ from ooni_pipeline.database.markers import buckets_in_views
 from ooni_pipeline.database.views import refresh_views
 from tasks import config
 from tasks.backup import BackupReports
-from tasks.base import BucketTask, Progress
+from tasks.base import BucketTask, Progress, unquoted
 from tasks.load import LoadMeasurements
 from tasks.targets import ViewsTarget, among, answers_again
 
@@ -41,5 +41,6 @@ class RefreshViews(BucketTask):
         answers_again()
 
     @classmethod
+    @unquoted()
     def bulk_complete(cls, parameter_tuples: Iterable[Any]) -> list[Any]:
         return among(parameter_tuples, buckets_in_views)

@@ -19,7 +19,8 @@ from concurrent.futures import (
 )
 from typing import TypeVar
 
-from ooni_pipeline.errors import PipelineError
+from ooni_pipeline.bucket.inside import keep_inside
+from ooni_pipeline.errors import PipelineError, UnforeseenError, told
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -34,7 +35,7 @@ _PR_SET_PDEATHSIG = 1
 
 def die_with_parent(parent: int) -> None:
     """Ask the kernel to kill this process when its parent dies, however that happens (Linux)."""
-    os.umask(0o077)
+    keep_inside()
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before we asked
         os._exit(1)
@@ -60,7 +61,8 @@ def run_all(
 
     Few jobs are under way at once, so that a process which dies (a crash in a C library, the
     out-of-memory killer) leaves few suspects; each of those then runs alone. An exception that the
-    work raises stops everything: it is a fault of the stage, not of the report.
+    work raises stops everything: it is a fault of the stage, not of the report. Those of ours and
+    OSError come as they are, any other as UnforeseenError.
     """
     waiting = deque(jobs)
     while waiting:
@@ -105,15 +107,25 @@ def _alone(job: Job, work: Callable[[Job], Result], pool: PoolFactory) -> Result
 
 
 def _work(work: Callable[[Job], Result], job: Job) -> Result:
-    """The work; an exception that could not travel back, and would break the pool, is told in words."""
+    """The work. A foreign exception is told in words here: on its way back its traceback becomes a text
+    that quotes what it quotes; and one that cannot travel would break the pool."""
     try:
         return work(job)
+    except (PipelineError, OSError) as error:
+        if _travels(error):
+            raise error from None
+        raise UnforeseenError(told(error)) from None
     except Exception as error:
-        try:
-            pickle.loads(pickle.dumps(error))  # noqa: S301  # our own, made one line above
-        except Exception:
-            raise PipelineError(f"a worker process failed with {type(error).__qualname__}") from error
-        raise
+        report = getattr(job, "report", "")  # what most jobs are about
+        raise UnforeseenError(f"{f'report {report}: ' if report else ''}{told(error)}") from None
+
+
+def _travels(error: Exception) -> bool:
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301  # our own, made in this line
+    except Exception:
+        return False
+    return True
 
 
 def _nothing(job: object) -> None:

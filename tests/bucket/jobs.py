@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import sys
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from ooni_pipeline.bucket.pool import run_all
@@ -45,8 +47,26 @@ def fail(number: int) -> int:
     return number
 
 
-def fail_without_pickle(number: int) -> int:
+@dataclass(frozen=True)
+class Probes:
+    """A job about a report."""
+
+    report: str
+
+
+def fail_without_pickle(job: Probes) -> None:
     raise TwoArgumentsError("what a", " probe said")
+
+
+def fail_after_another(job: Probes) -> None:
+    try:
+        fail_without_pickle(job)
+    except TwoArgumentsError as error:
+        raise ValueError("again what a probe said") from error
+
+
+def fail_with(error: Exception) -> None:
+    raise error
 
 
 def write_pid_and_wait(directory: Path) -> None:
@@ -58,6 +78,10 @@ def umask(_: int) -> int:
     old = os.umask(0o077)
     os.umask(old)
     return old
+
+
+def core_limit(_: int) -> tuple[int, int]:
+    return resource.getrlimit(resource.RLIMIT_CORE)
 
 
 def main(directory: Iterable[str]) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from ooni_pipeline.bucket.pool import process_pool, run_all
-from ooni_pipeline.errors import PipelineError
+from ooni_pipeline.errors import BucketError, PipelineError, UnforeseenError
 from tests.bucket import jobs
 
 TOP = Path(__file__).resolve().parents[2]
@@ -65,13 +66,23 @@ def test_nothing_but_killers() -> None:
 
 
 def test_what_the_work_raises_stops_everything() -> None:
-    with pytest.raises(ZeroDivisionError, match="three"):
+    with pytest.raises(UnforeseenError, match=r"^unforeseen ZeroDivisionError at tests\.bucket\.jobs:\d+ < "):
         list(run_all(range(100), jobs.fail, 2))
 
 
-def test_an_exception_that_cannot_travel_is_no_killed_worker() -> None:
-    with pytest.raises(PipelineError, match=r"failed with TwoArgumentsError$"):
-        list(run_all([1], jobs.fail_without_pickle, 1))
+@pytest.mark.parametrize("work", [jobs.fail_without_pickle, jobs.fail_after_another], ids=str)
+def test_what_a_worker_raises_is_told_without_its_text(work: Callable[[jobs.Probes], None]) -> None:
+    with pytest.raises(UnforeseenError, match=r"^report r1: unforeseen .*TwoArgumentsError") as caught:
+        list(run_all([jobs.Probes("r1")], work, 1))
+    assert "probe said" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_what_we_foresaw_and_what_the_system_says_comes_as_it_is() -> None:
+    with pytest.raises(BucketError, match=r"^run bucket 2016-08-01 again$"):
+        list(run_all([BucketError("run bucket 2016-08-01 again")], jobs.fail_with, 1))
+    with pytest.raises(FileNotFoundError) as caught:
+        list(run_all([FileNotFoundError(2, "No such file", "/nowhere")], jobs.fail_with, 1))
+    assert caught.value.filename == "/nowhere"
 
 
 def die() -> None:
@@ -95,6 +106,10 @@ def test_whoever_stops_asking_leaves_no_process() -> None:
 
 def test_workers_write_for_their_owner_alone() -> None:
     assert list(run_all([0], jobs.umask, 1, process_pool)) == [(0, 0o077)]
+
+
+def test_workers_leave_no_core_file() -> None:
+    assert list(run_all([0], jobs.core_limit, 1, process_pool)) == [(0, (0, 0))]
 
 
 def test_workers_die_with_a_parent_that_is_killed(tmp_path: Path) -> None:
