@@ -74,17 +74,23 @@ class ReportIndex:
         if self._connection is None:
             path = self._layout.report_index()
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(path, timeout=60, isolation_level=None)
+            self._connection = _connect(path)
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
             if version != _VERSION:
                 self.close()
                 remove_index(path)
-                self._connection = sqlite3.connect(path, timeout=60, isolation_level=None)
+                self._connection = _connect(path)
                 self._connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT")
             self._connection.execute("BEGIN IMMEDIATE")
             _bring_up_to_date(self._connection, self._layout)
             self._connection.execute("COMMIT")
         return self._connection
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=60, isolation_level=None)
+    connection.execute("PRAGMA temp_store = MEMORY")  # no digest of raw bytes into /var/tmp
+    return connection
 
 
 @contextlib.contextmanager

@@ -21,6 +21,23 @@ from psycopg2.extensions import (
 from ooni_pipeline.database.statements import statement
 from ooni_pipeline.errors import DatabaseError
 
+#: Classes of SQLSTATE whose messages name objects and conditions, never a value of a row. Of all others
+#: (data exceptions quote the value, a trigger's RAISE whatever it likes) only the condition's name is told.
+_QUOTES_NOTHING = (
+    errorcodes.CLASS_CONNECTION_EXCEPTION,
+    errorcodes.CLASS_INTEGRITY_CONSTRAINT_VIOLATION,
+    errorcodes.CLASS_INVALID_TRANSACTION_STATE,
+    errorcodes.CLASS_INVALID_AUTHORIZATION_SPECIFICATION,
+    errorcodes.CLASS_INVALID_CATALOG_NAME,
+    errorcodes.CLASS_TRANSACTION_ROLLBACK,
+    errorcodes.CLASS_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION,
+    errorcodes.CLASS_INSUFFICIENT_RESOURCES,
+    errorcodes.CLASS_PROGRAM_LIMIT_EXCEEDED,
+    errorcodes.CLASS_OBJECT_NOT_IN_PREREQUISITE_STATE,
+    errorcodes.CLASS_OPERATOR_INTERVENTION,
+    errorcodes.CLASS_SYSTEM_ERROR,
+)
+
 Connection = connection
 Value = str | int | dt.date | None
 
@@ -46,6 +63,9 @@ def connected(url: str, *, repeatable_read: bool = False) -> Iterator[Connection
         )
     try:
         level = ISOLATION_LEVEL_REPEATABLE_READ if repeatable_read else ISOLATION_LEVEL_READ_COMMITTED
+        with told_safely():
+            run(opened, "load/quiet")
+            opened.commit()  # the block's own first statement decides what it sees
         with told_safely(), opened:
             opened.set_session(isolation_level=level)
             yield opened
@@ -78,7 +98,7 @@ def without_password(url: str) -> tuple[str, str]:
 @contextlib.contextmanager
 def told_safely() -> Iterator[None]:
     """Turn the driver's errors into ours: SQLSTATE and primary message only, because the detail and the
-    context that PostgreSQL adds quote the row. Of a data error (class 22) the message quotes it too."""
+    context that PostgreSQL adds quote the row; and no message that may quote it too."""
     try:
         yield
     except psycopg2.Error as error:
@@ -87,12 +107,20 @@ def told_safely() -> Iterator[None]:
             raise DatabaseError(
                 f"cannot reach the database: {reason[0] if reason else 'no reason given'}"
             ) from None
-        of_data = error.pgcode.startswith(errorcodes.CLASS_DATA_EXCEPTION)
-        message = "it cannot take a value" if of_data else error.diag.message_primary
+        quotes = not error.pgcode.startswith(_QUOTES_NOTHING)
+        message = _condition(error.pgcode) if quotes else error.diag.message_primary
         text = f"the database answers {error.pgcode}: {message}"
         if error.pgcode == errorcodes.UNDEFINED_TABLE:
             raise NoSchemaError(f"{text}; run python -m tasks.migrate") from None
         raise DatabaseError(text) from None
+
+
+def _condition(sqlstate: str) -> str:
+    """What PostgreSQL's manual calls a condition, such as ``invalid text representation``."""
+    try:
+        return errorcodes.lookup(sqlstate).lower().replace("_", " ")
+    except KeyError:  # somebody's own
+        return "an error of no known kind"
 
 
 def run(

@@ -115,9 +115,9 @@ class Batch:
                 rows.append(row.csv)
                 length += len(row.csv)
                 self._size += len(row.csv) + _OVERHEAD
-        except BaseException as error:  # the driver would make a text of it
-            self.error = error
-            raise
+        except BaseException as error:
+            self.error = error  # the driver would tell its text to the server, whose log is not ours
+            raise RuntimeError("no more rows") from None
         return b"".join(rows)
 
     def readline(self, size: int = -1, /) -> bytes:  # psycopg2 asks that it be there and never calls it

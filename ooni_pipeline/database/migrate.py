@@ -48,7 +48,7 @@ def pending(database: Connection) -> list[str]:
 def warnings(url: str) -> list[str]:
     """Settings of the server that will hurt later, in words for the operator."""
     with connected(url) as database:
-        locks, _, reader_reads = run(database, "checks/settings")[0]
+        locks, _, reader_reads, quiet = run(database, "checks/settings")[0]
     found = []
     if locks < LOCKS_WANTED:
         found.append(
@@ -59,6 +59,11 @@ def warnings(url: str) -> list[str]:
         found.append(
             "the role ooni_reader is missing or may not read: let the administrator of the server "
             "CREATE ROLE ooni_reader NOLOGIN, then run psql -f sql/schema/003-reader.sql"
+        )
+    if not quiet:
+        found.append(
+            "the server writes errors of this role into its log, and they quote what probes sent: let its "
+            "administrator ALTER ROLE … SET log_min_messages = log, for the role in [database] url"
         )
     return found
 

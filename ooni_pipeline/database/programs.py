@@ -61,6 +61,7 @@ def run_program(
         text=True,
         errors="replace",
         start_new_session=True,
+        umask=0o077,
         pass_fds=pass_fds,
         check=False,
     )
