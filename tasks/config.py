@@ -5,6 +5,7 @@ Read when a task runs, never at import.
 
 from __future__ import annotations
 
+import datetime as dt
 import difflib
 import functools
 import os
@@ -53,6 +54,12 @@ class sanitise(luigi.Config):
     bridge_table = luigi.Parameter()
 
 
+class publish(luigi.Config):
+    """[publish]: when the mirror shows a bucket."""
+
+    hold_hours = luigi.IntParameter(default=0)
+
+
 class database(luigi.Config):
     """[database]: where measurements are loaded."""
 
@@ -60,7 +67,18 @@ class database(luigi.Config):
     embedded_bin_dir = luigi.Parameter(default="")
 
 
-SECTIONS: tuple[type[luigi.Config], ...] = (paths, fetch, backup, processing, sanitise, database)
+SECTIONS: tuple[type[luigi.Config], ...] = (
+    paths,
+    fetch,
+    backup,
+    processing,
+    sanitise,
+    publish,
+    database,
+)
+
+#: A year: more is a mistake.
+_MOST_HOURS = 24 * 366
 
 
 def section(config: type[luigi.Config]) -> Any:
@@ -145,6 +163,14 @@ def process_count() -> int:
 def bridge_table() -> Path:
     """The private look-up of bridges."""
     return Path(section(sanitise).bridge_table).absolute()
+
+
+def hold() -> dt.timedelta:
+    """How long a sanitised bucket waits for somebody's veto before it is published."""
+    hours = int(section(publish).hold_hours)
+    if not 0 <= hours <= _MOST_HOURS:
+        raise ConfigurationError(f"luigi.cfg: [publish] hold_hours is not between 0 and {_MOST_HOURS}")
+    return dt.timedelta(hours=hours)
 
 
 def embedded_server() -> EmbeddedServer | None:

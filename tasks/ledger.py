@@ -7,13 +7,18 @@ import sys
 
 from ooni_pipeline.bucket.layout import Stage
 from ooni_pipeline.bucket.ledger import Loaded, bucket_ledger
+from ooni_pipeline.bucket.manifest import timestamp
 from ooni_pipeline.database import markers
 from ooni_pipeline.errors import DatabaseError, PipelineError
 from ooni_pipeline.sanitise.bridges import load_bridge_table
 from tasks import config
 from tasks.command import command, date, days
 from tasks.normalise import normalise_version
+from tasks.publish import published_from
 from tasks.sanitise import sanitise_version
+
+#: The only problem that a veto window explains.
+_NOT_PUBLISHED = f"the bucket is not done with stage {Stage.PUBLISHED.value}"
 
 
 @command
@@ -49,6 +54,9 @@ def main() -> int:
     wrong = 0
     for bucket_date in wanted:
         ledger = bucket_ledger(config.layout(), bucket_date, loads.get(bucket_date), versions)
+        if _NOT_PUBLISHED in ledger.problems and (from_then := published_from(bucket_date)):
+            ledger.problems.remove(_NOT_PUBLISHED)
+            ledger.lines.append(f"published  from {timestamp(from_then)} on ([publish] hold_hours)")
         wrong += bool(ledger.problems)
         if ledger.problems or ledger.warnings or not arguments.quiet:
             print(f"{bucket_date} {'DOES NOT ADD UP' if ledger.problems else 'adds up'}")

@@ -15,6 +15,7 @@ from ooni_pipeline.errors import BucketError
 from ooni_pipeline.report.tally import Tally
 
 FORMAT = 1
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass
@@ -159,7 +160,15 @@ def read_proof(layout: Layout, stage: Stage, bucket_date: dt.date) -> Manifest:
 
 def timestamp(moment: dt.datetime) -> str:
     """A UTC time as manifests write it."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.strftime(_TIME)
+
+
+def moment(text: str) -> dt.datetime:
+    """The UTC time, naive, that :func:`timestamp` wrote. Raises BucketError for any other text."""
+    try:
+        return dt.datetime.strptime(text, _TIME)
+    except ValueError:
+        raise BucketError("a manifest has a time that is none") from None
 
 
 def _stays_below(name: str) -> bool:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ooni_pipeline.bucket.files import file_digest, flush
 from ooni_pipeline.bucket.layout import Layout, Stage
-from ooni_pipeline.bucket.manifest import Manifest, ReportRecord, timestamp
+from ooni_pipeline.bucket.manifest import Manifest, ReportRecord, moment, read_proof, timestamp
 from ooni_pipeline.bucket.pool import PoolFactory, Progress, process_pool, run_all
 from ooni_pipeline.bucket.stage import checked_file, upstream_kept
 from ooni_pipeline.errors import BucketError, TransferError
@@ -81,6 +81,20 @@ def publish_bucket(
     manifest = Manifest(Stage.PUBLISHED.value, bucket_date, timestamp(now), version, reports=records)
     manifest.write(layout.manifest(Stage.PUBLISHED, bucket_date))
     return manifest
+
+
+def waits_until(
+    layout: Layout, bucket_date: dt.date, hold: dt.timedelta, now: dt.datetime
+) -> dt.datetime | None:
+    """Until when (UTC) a sanitised bucket waits for somebody's veto; None when it may be published now.
+
+    It waits ``hold`` from when it was sanitised. What is on the mirror already is replaced at once: to wait
+    would leave up what it is made again for. Raises BucketError where the sanitised manifest is damaged.
+    """
+    if not hold or layout.bucket(Stage.PUBLISHED, bucket_date).exists():
+        return None
+    until = moment(read_proof(layout, Stage.SANITISED, bucket_date).made) + hold
+    return until if now < until else None
 
 
 def put_in_place(fresh: Path, directory: Path, former: Path) -> None:

@@ -66,7 +66,8 @@ class Pipeline:
 
     def environment(self) -> dict[str, str]:
         kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
-        return {**kept, "LUIGI_CONFIG_PATH": str(self.root / "luigi.cfg")}
+        # This tree's code, not that of another checkout which the environment has installed.
+        return {**kept, "LUIGI_CONFIG_PATH": str(self.root / "luigi.cfg"), "PYTHONPATH": str(TOP)}
 
     def start(self, *command: str) -> subprocess.Popen[str]:
         """Start a command in the project's top directory, where its luigi.cfg is read first."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime as dt
 import gzip
 import hashlib
 import json
@@ -17,7 +18,7 @@ from typing import Any
 import pytest
 
 from ooni_pipeline.bucket.layout import Layout, Stage
-from ooni_pipeline.bucket.manifest import Manifest, ReportRecord
+from ooni_pipeline.bucket.manifest import Manifest, ReportRecord, timestamp
 from ooni_pipeline.errors import BucketError, TransferError
 from ooni_pipeline.report.tally import Tally
 from ooni_pipeline.transfer import publish
@@ -280,3 +281,25 @@ def test_killed_at_any_moment_the_next_run_ends_it(layout: Layout, start: Start,
     put(layout)
     assert len(published(layout)) == len(INDICES) + len(REPORTS)
     assert [path.name for path in layout.public.iterdir()] == ["2016-08-01"]
+
+
+@pytest.mark.parametrize(
+    ("hours", "later", "waits"),
+    [(0, 0, False), (24, 0, True), (24, 23.99, True), (24, 24, False), (24, 30, False), (24, -1, True)],
+)
+def test_a_bucket_waits_from_when_it_was_sanitised(
+    layout: Layout, hours: int, later: float, waits: bool
+) -> None:
+    made = dt.datetime(2016, 8, 1, 4)
+    Manifest("sanitised", DATE, timestamp(made)).write(layout.manifest(Stage.SANITISED, DATE))
+    now = made + dt.timedelta(hours=later)
+    until = publish.waits_until(layout, DATE, dt.timedelta(hours=hours), now)
+    assert until == (made + dt.timedelta(hours=hours) if waits else None)
+
+
+def test_what_is_on_the_mirror_waits_no_more(layout: Layout) -> None:
+    made = dt.datetime(2016, 8, 1, 4)
+    Manifest("sanitised", DATE, timestamp(made)).write(layout.manifest(Stage.SANITISED, DATE))
+    assert publish.waits_until(layout, DATE, dt.timedelta(hours=24), made)
+    layout.bucket(Stage.PUBLISHED, DATE).mkdir(parents=True)
+    assert publish.waits_until(layout, DATE, dt.timedelta(hours=24), made) is None
