@@ -22,13 +22,16 @@ pytestmark = pytest.mark.one_server
 
 
 @contextlib.contextmanager
-def luigid(pipeline: Pipeline) -> Iterator[str]:
-    """A real luigid on loopback, on a free port; its URL."""
+def luigid(pipeline: Pipeline, **more: str) -> Iterator[str]:
+    """A real luigid on loopback, on a free port; its URL. ``more`` are further options of luigi.cfg."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     pipeline.configure(
-        core__local_scheduler="false", core__scheduler_host="127.0.0.1", core__scheduler_port=port
+        core__local_scheduler="false",
+        core__scheduler_host="127.0.0.1",
+        core__scheduler_port=port,
+        **more,
     )
     log = pipeline.root / "luigid"
     log.mkdir()
