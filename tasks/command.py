@@ -9,11 +9,12 @@ import sys
 from collections.abc import Callable, Iterator
 
 from ooni_pipeline.bucket.inside import keep_inside
-from ooni_pipeline.errors import PipelineError, told
+from ooni_pipeline.errors import PipelineError
 
 
 def command(main: Callable[[], int]) -> Callable[[], int]:
-    """A command's main: what is raised becomes one line, which quotes no report, and exit status 1."""
+    """A command's main: what the pipeline raises on purpose becomes one line and exit status 1, and so does,
+    by :func:`keep_inside`, what nobody foresaw."""
 
     @functools.wraps(main)
     def run() -> int:
@@ -28,9 +29,6 @@ def command(main: Callable[[], int]) -> Callable[[], int]:
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             print(f"error: {where}{error.strerror or type(error).__name__}", file=sys.stderr)
-            return 1
-        except Exception as error:
-            print(f"error: {told(error)}", file=sys.stderr)
             return 1
 
     return run

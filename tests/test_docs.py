@@ -38,6 +38,9 @@ def test_luigi_commands(command: str) -> None:
     # luigi's way to give an option to a task below
     below = SanitiseReports.get_params()  # type: ignore[no-untyped-call]
     known |= {f"--SanitiseReports-{name.replace('_', '-')}" for name, _ in below}
+    for section in config.SECTIONS:  # luigi takes [section] option as --section-option
+        options = [name for name, _ in section.get_params()]  # type: ignore[no-untyped-call]
+        known |= {f"--{section.__name__}-{name.replace('_', '-')}" for name in options}
     for word in words[3:]:
         if word.startswith("--"):
             assert word in known

@@ -151,3 +151,11 @@ def test_a_killed_holder_leaves_it_usable(layout: Layout, start: Start) -> None:
     process.join()
     assert process.exitcode == -signal.SIGKILL
     assert first(layout, "bb") == "2016-08-02/report bb"
+
+
+def test_what_sqlite_puts_aside_stays_in_memory(layout: Layout) -> None:
+    """Else it would lie in /var/tmp: digests of raw bytes, outside of the private directory."""
+    with report_index(layout, THIRD) as index:
+        index.first("0" * 64)
+        assert index._connection is not None
+        assert index._connection.execute("PRAGMA temp_store").fetchone() == (2,)

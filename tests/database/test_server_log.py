@@ -88,7 +88,16 @@ def test_a_session_that_may_keeps_them_out_of_anothers_log(talkative: EmbeddedSe
     assert complaints(talkative.url) == []
 
 
-def test_where_it_may_not_the_operator_is_told_what_helps(talkative: EmbeddedServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "remedy",
+    [
+        "ALTER ROLE ordinary SET log_min_messages = log",
+        "GRANT SET ON PARAMETER log_min_messages, log_min_error_statement, log_error_verbosity TO ordinary",
+    ],
+)
+def test_where_it_may_not_the_operator_is_told_what_helps(
+    talkative: EmbeddedServer, tmp_path: Path, remedy: str
+) -> None:
     url = ordinary(talkative)
     load_refused_rows(url, tmp_path)
     assert f'invalid input syntax for type timestamp: "http://{CANARY}.test/"' in log(talkative)
@@ -96,7 +105,7 @@ def test_where_it_may_not_the_operator_is_told_what_helps(talkative: EmbeddedSer
     (told,) = complaints(url)
     assert "ALTER ROLE … SET log_min_messages = log" in told
 
-    query(talkative.url, "ALTER ROLE ordinary SET log_min_messages = log")
+    query(talkative.url, remedy)
     before = len(log(talkative))
     query(url, "DELETE FROM loads")
     load_refused_rows(url, tmp_path)
