@@ -48,8 +48,9 @@ def wide(text: str) -> Iterator[Found]:
     hexadecimal digits in both byte orders, dashes, leading zeros, reversed numbers and nibbles."""
     yield from plain(text)
     for separator, spelling in ((".", "with leading zeros"), ("-", "dashed")):
-        for start, end, packed, _ in _quads(text, separator):
-            yield packed, spelling
+        for start, end, packed, padded in _quads(text, separator):
+            if padded or separator == "-":
+                yield packed, spelling
             if _HOST_BEFORE.search(text[max(0, start - 2) : start]) or _HOST_BEHIND.match(text, end):
                 yield packed[::-1], "reversed in the name of a host"
     for match in _DASHED_GROUPS.finditer(text):

@@ -1,0 +1,61 @@
+"""Raw reports with one canary in each place that the rules name, valid and broken."""
+
+from __future__ import annotations
+
+import json
+
+from tests.leaks import canary_addresses, canary_bridges, canary_fields
+from tests.leaks.canaries import Planted, cut_short, cut_short_yaml
+
+
+def canary_reports() -> Planted:
+    """All of them."""
+    planted = Planted()
+    for plant in (canary_bridges.plant, canary_addresses.plant, canary_fields.plant, _rejected, _quoted):
+        plant(planted)
+    return planted
+
+
+def _rejected(planted: Planted) -> None:
+    for name in ("json", "yaml"):
+        own, text = (
+            planted.address(f"in a report rejected whole, {name}"),
+            planted.text(f"in a report rejected whole, {name}"),
+        )
+        bridge = planted.bridge(f"in a report rejected whole, {name}", known=True)
+        said = f"{own} {text} {bridge.place} {bridge.fingerprint}"
+        if name == "json":
+            planted.reports["planted report.json"] = json.dumps(
+                {"probe_ip": own, "input": said, "probe_city": text}
+            ).encode()
+            planted.add("web_connectivity", [], f"not json {said}")
+            continue
+        for number, header in enumerate(
+            (f"probe_ip: [{said}", f"'{said}", f"!!python/object/apply:os.system ['{said}']", f"- {said}")
+        ):
+            content = f"---\n{header}\n...\n---\n{{input: '{said}', probe_city: {text}}}\n...\n"
+            planted.reports[f"20160801T12000{number}Z-http_requests-planted-AS1-GR-probe-0.2.0.yaml"] = (
+                content.encode()
+            )
+
+
+def _quoted(planted: Planted) -> None:
+    """What may be published, and still must not be in any log: entries that every stage stumbles over."""
+    for number, entry in enumerate(
+        (
+            {"input": "{}", "test_keys": {"body": "{}"}},
+            {"input": "{}" * 400, "test_runtime": "{}", "test_start_time": "{}"},
+            {"probe_cc": "{}", "probe_asn": "{}", "test_version": ["{}"], "{}": "\0{}\ud800"},
+            {"measurement_start_time": {"{}": "{}"}, "test_helpers": "{}", "report_id": ["{}"]},
+            {"test_keys": {"requests": "{}", "queries": [["{}"]], "tampering": "{}", "answers": {"{}": 1}}},
+        )
+    ):
+        text = planted.quote(f"entry {number}")
+        filled = json.loads(json.dumps(entry).replace("{}", text))
+        planted.add(
+            "web_connectivity",
+            [filled],
+            *cut_short("web_connectivity", text),
+            f'{{"x": NaN, "{text}": 1e999}}',
+        )
+        planted.add_yaml("http_requests", {"test_version": text}, [filled], *cut_short_yaml(text))
