@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from typing import Any
 
 from tests.leaks.canaries import (
@@ -34,7 +33,7 @@ BRIDGE_PLACES: tuple[tuple[str, str, Place], ...] = (
     ("bridge_reachability", "obfsproxy_log", lambda text: {"test_keys": {"obfsproxy_log": text}}),
     ("bridge_reachability", "options", lambda text: {"options": ["-b", text]}),
     ("tcp_connect", "input", lambda text: {"input": text, "test_keys": {"connection": "success"}}),
-    ("tcp_connect", "failure", lambda text: {"test_keys": {"connection": text, "failure": text}}),
+    ("tcp_connect", "failure", lambda text: {"test_keys": {"connection": "x", "failure": text}}),
     ("tcp_connect", "options", lambda text: {"options": ["-f", text]}),
     ("vanilla_tor", "tor_log", lambda text: {"test_keys": {"tor_log": text}}),
     ("vanilla_tor", "error", lambda text: {"test_keys": {"error": text, "failure": text}}),
@@ -59,44 +58,51 @@ LOG_LINES = (
 )  # fmt: skip
 
 
-def _texts(bridge: Bridge, name: str, *, known: bool) -> Iterator[str]:
-    """What may stand in one of the places."""
-    lines = LOG_LINES if name in LOGS or name in ("failure", "error") else BRIDGE_LINES
-    if not known and name in ("failure", "error"):
-        return  # any address may stand in a failure
-    for line in lines:
-        if not (known or name != "input" or "fp" in line or "obfs" in line):
-            continue  # a site's address alone, where no table knows it
-        yield line.format(bridge.place, fp=bridge.fingerprint)
-    encoded = name in ("input", "bridge_address") or known
-    for spelling, text in address_spellings(bridge.address).items():
-        if known or (name in LOGS and not _is_encoded(spelling)):
-            yield f"at {text}"
-        elif name in ("input", "bridge_address") and encoded:
-            yield f"obfs4 {text} {bridge.fingerprint}"
-    for spelling, text in fingerprint_spellings(bridge.fingerprint).items():
-        if known or (name in LOGS and not _is_encoded(spelling)):
-            yield f"for {text}"
+def _lines(bridge: Bridge, name: str, *, known: bool) -> list[str]:
+    """Whole lines as probes and tor write them. Where no table knows it, a site's address alone is none, and
+    any address may stand in a failure."""
+    in_text = name in LOGS or name in ("failure", "error")
+    lines: tuple[str, ...] = LOG_LINES if in_text else BRIDGE_LINES
+    if not known and not in_text and name != "bridge_address":
+        lines = tuple(line for line in lines if "fp" in line)
+    elif not known and name not in LOGS:
+        lines = ()
+    return [line.format(bridge.place, fp=bridge.fingerprint) for line in lines]
 
 
-def _is_encoded(spelling: str) -> bool:
+def _spelled(bridge: Bridge, name: str, *, known: bool, coded: bool) -> list[str]:
+    """Each spelling of the address and the fingerprint: those in clear, or those in some code.
+
+    A bridge that no table knows goes in clear from logs, and in code where the whole value is the bridge.
+    """
+    whole = name in ("input", "bridge_address")
+    if not (known or whole or (name in LOGS and not coded)):
+        return []
+    addresses, fingerprints = address_spellings(bridge.address), fingerprint_spellings(bridge.fingerprint)
+    beside = f" {bridge.fingerprint}" if whole and not known else ""
+    texts = [f"obfs4 {text}{beside}" for one, text in addresses.items() if _is_coded(one) == coded]
+    if known or name in LOGS:
+        texts += [f"for {text}" for one, text in fingerprints.items() if _is_coded(one) == coded]
+    return texts
+
+
+def _is_coded(spelling: str) -> bool:
     return any(word in spelling for word in ("percent", "base64", "JSON"))
 
 
 def _expected(planted: Planted) -> None:
+    """What is in code or in no shape is in a report of its own: it may be held, the others must not be."""
     for known in (True, False):
         for version in (4, 6):
             for test_name, name, place in BRIDGE_PLACES:
                 where = f"{'known' if known else 'unknown'} bridge in {test_name} {name}"
                 bridge = planted.bridge(where, known=known, version=version)
-                texts = list(_texts(bridge, name, known=known))
-                if not known and test_name == "tcp_connect":
-                    texts = [text for text in texts if bridge.fingerprint in text]
-                entries = [place(text) for text in texts]
+                texts = _lines(bridge, name, known=known) + _spelled(bridge, name, known=known, coded=False)
                 plain = f"obfs4 {bridge.place} {bridge.fingerprint}"
+                planted.add(test_name, map(place, texts), *cut_short(test_name, plain))
+                planted.add(test_name, map(place, _spelled(bridge, name, known=known, coded=True)))
                 if known or name not in ("failure", "error"):
-                    entries += [place(value) for value in broken(plain)]
-                planted.add(test_name, entries, *cut_short(test_name, plain))
+                    planted.add(test_name, map(place, broken(plain)))
 
 
 def _elsewhere(planted: Planted) -> None:
@@ -124,11 +130,9 @@ def _in_yaml(planted: Planted) -> None:
         ):
             where = f"{'known' if known else 'unknown'} bridge in {title} in YAML"
             bridge = planted.bridge(where, known=known)
-            texts = list(_texts(bridge, "input", known=True))
-            if not known:
-                texts = [
-                    line.format(bridge.place, fp=bridge.fingerprint) for line in BRIDGE_LINES if "fp" in line
-                ]
+            texts = _lines(bridge, "input", known=known)
+            if known:
+                texts += _spelled(bridge, "input", known=True, coded=False)
             log = "\n".join(line.format(bridge.place, fp=bridge.fingerprint) for line in LOG_LINES)
             in_bytes = BYTES + base64.b64encode(b"caf\xe9 " + log.encode()).decode()
             entries: list[Entry] = [{"input": text, "success": False} for text in texts]

@@ -240,7 +240,7 @@ def _process_logs(planted: Planted) -> None:
 
 def _old_android(planted: Planted) -> None:
     """The version of an application that is known to leak anywhere."""
-    for version in ("2.0.0", "2.0.0-beta.1", "2.0.0+1"):
+    for version in ("2.0.0", "2.0.0-beta.1"):
         text = planted.text(f"ooniprobe-android {version}")
         entry = {
             "software_name": "ooniprobe-android",

@@ -65,6 +65,18 @@ def fingerprint_spellings(fingerprint: str) -> dict[str, str]:
     }
 
 
+def nested(text: str) -> dict[str, str]:
+    """Encodings over each other, which are on no list: the search finds them, nobody has to write them."""
+    escaped = "".join(f"\\u{ord(letter):04x}" for letter in text)
+    percent = "".join(f"%{ord(letter):02x}" for letter in text)
+    return {
+        "JSON escapes": f'"{escaped}"',
+        "JSON escapes in JSON": json.dumps([f'"{escaped}"']),
+        "percent in base64": base64.b64encode(json.dumps({"a": percent}).encode()).decode(),
+        "base64 in base64": base64.b64encode(base64.b64encode(f"x {text}".encode())).decode(),
+    }
+
+
 def _v4(ip: ipaddress.IPv4Address) -> dict[str, str]:
     groups = ip.packed.hex()
     return {
@@ -110,7 +122,6 @@ def _encoded(text: str) -> dict[str, str]:
         "percent everything": everything,
         **_in_base64(text),
         **_in_json(text),
-        "JSON in percent in base64": base64.b64encode(json.dumps({"a": percent}).encode()).decode(),
     }
 
 
@@ -126,11 +137,8 @@ def _in_base64(text: str) -> dict[str, str]:
 
 def _in_json(text: str) -> dict[str, str]:
     once = json.dumps({"address": f"\n{text}\u00e9", "x": f"\\{text}"})
-    escaped = "".join(f"\\u{ord(letter):04x}" for letter in text)
     return {
         "JSON": once,
         "JSON twice": json.dumps([once]),
         "JSON four times": json.dumps([json.dumps([json.dumps([once])])]),
-        "JSON escapes": f'"{escaped}"',
-        "JSON escapes in JSON": json.dumps([f'"{escaped}"']),
     }
