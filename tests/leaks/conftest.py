@@ -6,6 +6,9 @@ This file and the tests import the pipeline; the search that they call does not.
 from __future__ import annotations
 
 import functools
+import json
+import shutil
+import subprocess
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -13,6 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from ooni_pipeline.bucket.layout import Stage
+from ooni_pipeline.database.embedded import LOG_NAME
+from ooni_pipeline.database.migrate import migrate
 from ooni_pipeline.normalise.reports import normalise_report
 from ooni_pipeline.report.work import Job, Outcome
 from ooni_pipeline.sanitise.bridges import load_bridge_table
@@ -21,6 +27,7 @@ from tests.leaks.canaries import Planted
 from tests.leaks.canary_reports import canary_reports
 from tests.leaks.scan import Finding, Search
 from tests.leaks.sought import Sought
+from tests.tasks.conftest import DEMO, Pipeline
 from tests.write_golden_reports import BUCKET_DATE, KEY, report_name
 
 
@@ -78,17 +85,94 @@ def planted() -> Planted:
 
 
 def told(findings: Iterable[Finding], planted: Planted) -> str:
-    """Findings by what they are, for a person: how often, where it was planted, and the first place."""
-    counts: Counter[tuple[str, str]] = Counter()
-    first: dict[tuple[str, str], Finding] = {}
+    """Findings by what they are, for a person: how often, where it was planted, and the first place of each
+    kind."""
+    counts: Counter[tuple[str, str, str]] = Counter()
+    first: dict[tuple[str, str, str], Finding] = {}
     for finding in findings:
         where = planted.where.get(finding.hit.secret, finding.hit.what)
-        key = (where, finding.hit.spelling)
-        counts[key] += 1
-        first.setdefault(key, finding)
+        kind = "".join(finding.file.suffixes[-2:])
+        counts[where, finding.hit.spelling, kind] += 1
+        first.setdefault((where, finding.hit.spelling, kind), finding)
     lines = []
-    for where, spelling in sorted(counts):
-        one = first[where, spelling]
+    for key in sorted(counts):
+        one = first[key]
         place = f"{one.file.name}:{one.line}"
-        lines.append(f"{counts[where, spelling]} times {where} ({spelling}): {place} {one.hit.secret}")
+        lines.append(f"{counts[key]} times {key[0]!r} ({key[1]}): {place} {one.hit.secret}")
     return "\n".join(lines)
+
+
+@dataclass
+class WatchedPipeline(Pipeline):
+    """A pipeline over canary reports; what its commands print is kept, their temporary files are its own."""
+
+    planted: Planted = field(default_factory=Planted)
+    printed: list[str] = field(default_factory=list)
+
+    def environment(self) -> dict[str, str]:
+        (self.root / "tmp").mkdir(exist_ok=True)
+        return {**super().environment(), "TMPDIR": str(self.root / "tmp")}
+
+    def _ended(self, process: subprocess.Popen[str], expect: int | None) -> str:
+        output = super()._ended(process, expect)
+        self.printed.append(output)
+        return output
+
+    @property
+    def bridge_table(self) -> Path:
+        """The demo's bridges and those that are planted."""
+        path = self.root / "bridges.json"
+        demo = json.loads((DEMO / "bridge_table.json").read_bytes())
+        path.write_text(json.dumps({**demo, **self.planted.known}))
+        return path
+
+    def receive_canaries(self, each: int = 1) -> None:
+        self.planted.write(self.archive, each)
+
+    def leaks(self) -> str:
+        """What is found of everything planted wherever nothing of it may be; of what may be published, in
+        logs, manifests and temporary files."""
+        seen = self.root / "seen"
+        seen.mkdir(exist_ok=True)
+        (seen / "output.log").write_text("\n".join(self.printed))
+        shutil.copyfile(self._server_log(), seen / "server.log")
+        self._dump(seen / "rows.txt")
+        tables = self.root / "tables"
+        tables.mkdir(exist_ok=True)
+        published = Search(self.planted.sought(tables))
+        published.sought.add_table(DEMO / "bridge_table.json")
+        if self.layout.bucket(Stage.NORMALISED, self.today).exists():
+            published.read_private(self.layout.bucket(Stage.NORMALISED, self.today))
+        quiet = Search(self.planted.sought(tables, quoted=True))
+        found = list(published.through(seen / "rows.txt"))
+        if self.layout.public.exists():
+            found += published.through(self.layout.public)
+        logs = (seen / "output.log", seen / "server.log", self.root / "luigid")
+        for place in (*logs, self.layout.private / "manifests", self.root / "tmp"):
+            if place.exists():
+                found += quiet.through(place)
+        return told(found, self.planted)
+
+    def _server_log(self) -> Path:
+        ((directory,),) = self.query("SHOW data_directory")
+        return Path(directory) / LOG_NAME
+
+    def _dump(self, path: Path) -> None:
+        """Every row of every table and view, as text."""
+        relations = self.query(
+            "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "WHERE c.relkind IN ('r', 'm') AND n.nspname !~ '^pg_|information_schema' ORDER BY 1"
+        )
+        with path.open("w") as dump:
+            for (relation,) in relations:
+                dump.writelines(f"{row}\n" for (row,) in self.query(f"SELECT r::text FROM {relation} r"))
+
+
+@pytest.fixture
+def watched(tmp_path: Path, database_url: str, planted: Planted) -> WatchedPipeline:
+    """A configured pipeline with a migrated database and an empty collector."""
+    migrate(database_url)
+    made = WatchedPipeline(tmp_path, database_url, planted)
+    made.archive.mkdir(parents=True)
+    made.configure(sanitise__bridge_table=str(made.bridge_table))
+    return made
