@@ -24,6 +24,8 @@ from tests.leaks.spellings import own_spellings
 def plant(planted: Planted) -> None:
     _in_json(planted)
     _in_yaml(planted)
+    _no_address(planted)
+    _near_resolvers(planted)
 
 
 def _quoting(address: str, kind: int = 11) -> Entry:
@@ -145,3 +147,23 @@ def _in_yaml(planted: Planted) -> None:
     for answered in ([[packet]], [packet], packet):
         entry = {"input": None, "report": {"answered_packets": answered, "failure": own}}
         planted.add_yaml("traceroute", {"test_name": "Multi Protocol Traceroute Test"}, [entry])
+
+
+def _no_address(planted: Planted) -> None:
+    """What stands where the volunteer's address should, and is something else."""
+    for test_name, name, source in OWN_SOURCES:
+        if name in ("probe_ip", "probe_ip below", "real_address", "internal_address", "web100 text"):
+            text = planted.text(f"no address in {test_name} {name}")
+            planted.add(test_name, [source(text), source(f"{text}.dsl.example"), source([text])])
+    text = planted.text("no address in ConnectionInfo")
+    planted.add("ndt7", [_client(text)])
+
+
+def _near_resolvers(planted: Planted) -> None:
+    """Resolvers in the volunteer's own network, which is what a router at home is."""
+    for version, near in ((4, "198.18.{}.7"), (6, "2001:db8:{}:9::53")):
+        own = planted.address(f"near a resolver, IPv{version}", version)
+        beside = near.format(own.split(".")[2] if version == 4 else own.split(":")[2])
+        for key in ("resolver_ip", "client_resolver"):
+            entries: list[Entry] = [{key: beside}, {"test_keys": {key: beside}}]
+            planted.add("web_connectivity", [*entries, {"probe_ip": own}])

@@ -37,6 +37,8 @@ BRIDGE_PLACES: tuple[tuple[str, str, Place], ...] = (
     ("tcp_connect", "options", lambda text: {"options": ["-f", text]}),
     ("vanilla_tor", "tor_log", lambda text: {"test_keys": {"tor_log": text}}),
     ("vanilla_tor", "error", lambda text: {"test_keys": {"error": text, "failure": text}}),
+    ("vanilla_tor", "logs", lambda text: {"test_keys": {"logs": text}}),
+    ("torsf", "logs", lambda text: {"test_keys": {"logs": text}}),
     ("torsf", "tor_logs", lambda text: {"test_keys": {"tor_logs": ["Oct 01 [notice] begin", text]}}),
     ("tor", "logs", lambda text: {"test_keys": {"logs": [text]}}),
 )

@@ -25,7 +25,7 @@ def plant(planted: Planted) -> None:
 
 
 def _headers(planted: Planted) -> None:
-    for pattern in LISTED:
+    for pattern in (*LISTED, "authorization", "proxy-authorization"):
         name = (
             pattern.replace("*msisdn*", "X-Network-MSISDN").replace("*imsi*", "x-imsi").replace("*", "SubNo")
         )

@@ -23,6 +23,7 @@ from ooni_pipeline.normalise.reports import normalise_report
 from ooni_pipeline.report.work import Job, Outcome
 from ooni_pipeline.sanitise.bridges import load_bridge_table
 from ooni_pipeline.sanitise.reports import sanitise_report
+from ooni_pipeline.sanitise.settings import Settings
 from tests.leaks.canaries import Planted
 from tests.leaks.canary_reports import canary_reports
 from tests.leaks.scan import Finding, Search
@@ -37,6 +38,7 @@ class Stages:
 
     root: Path
     table: Path
+    settings: Settings = field(default_factory=Settings)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
 
     @property
@@ -59,7 +61,7 @@ class Stages:
         """Sanitise one normalised report."""
         digest = _digest(self.table)
         job = self._job(name, self.normalised / f"{name}.json", self.sanitised)
-        self.outcomes[name] = sanitise_report(job, table=self.table, digest=digest)
+        self.outcomes[name] = sanitise_report(job, table=self.table, digest=digest, settings=self.settings)
 
     def _job(self, name: str, source: Path, stage: Path) -> Job:
         stage.mkdir(parents=True, exist_ok=True)
