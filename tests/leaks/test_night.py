@@ -53,22 +53,20 @@ def test_the_search_of_a_night_is_not_blind(watched: WatchedPipeline) -> None:
 
 
 def test_a_night_with_luigid(watched: WatchedPipeline) -> None:
-    """Its state and its logs know nothing of what reports hold, also where tasks fail."""
+    """Its state, which keeps why a task failed, and its logs know nothing of what reports hold."""
     watched.receive_canaries(6)
-    table = str(watched.bridge_table)
-    watched.configure(sanitise__bridge_table=table)
+    configuration = watched.root / "luigi.cfg"
     with luigid(watched):  # which configures the pipeline anew, with the demo's table
-        broken = watched.root / "broken.json"
-        broken.write_text('{"' + next(iter(watched.planted.known)) + '": {"fingerprint": "canary00000z"}}')
-        configuration = (watched.root / "luigi.cfg").read_text()
-        (watched.root / "luigi.cfg").write_text(
-            configuration.replace(str(DEMO / "bridge_table.json"), str(broken))
-        )
-        watched.nightly(expect=30)
-        (watched.root / "luigi.cfg").write_text(configuration.replace(str(DEMO / "bridge_table.json"), table))
+        text = configuration.read_text()
+        configuration.write_text(text.replace(str(DEMO / "bridge_table.json"), str(watched.bridge_table)))
         watched.nightly()
-    state = watched.root / "luigid" / "state"
-    assert b"SanitiseReports" in state.read_bytes()
+        watched.verb("forget", "sanitise", watched.today, watched.today)
+        broken = watched.root / "broken.json"
+        broken.write_text(_bad_tables(watched)["no fingerprint"])
+        configuration.write_text(text.replace(str(DEMO / "bridge_table.json"), str(broken)))
+        watched.nightly(expect=30)
+    state = (watched.root / "luigid" / "state").read_bytes()
+    assert b"broken.json" in state, "why it failed"
     nothing_leaks(watched)
 
 
