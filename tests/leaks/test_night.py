@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import signal
 import time
@@ -60,11 +61,13 @@ def test_a_night_with_luigid(watched: WatchedPipeline) -> None:
         text = configuration.read_text()
         configuration.write_text(text.replace(str(DEMO / "bridge_table.json"), str(watched.bridge_table)))
         watched.nightly()
-        watched.verb("forget", "sanitise", watched.today, watched.today)
+        yesterday = watched.today - dt.timedelta(days=1)
+        watched.planted.write(watched.layout.bucket(Stage.RAW, yesterday), 50)
+        watched.verb("adopt", yesterday, yesterday)
         broken = watched.root / "broken.json"
         broken.write_text(_bad_tables(watched)["no fingerprint"])
         configuration.write_text(text.replace(str(DEMO / "bridge_table.json"), str(broken)))
-        watched.nightly(expect=30)
+        watched.nightly(yesterday, expect=30)
     state = (watched.root / "luigid" / "state").read_bytes()
     assert b"broken.json" in state, "why it failed"
     nothing_leaks(watched)
