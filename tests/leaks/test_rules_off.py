@@ -106,12 +106,9 @@ def _lists() -> Iterator[tuple[str, Switch]]:
 
 
 def _spellings() -> Iterator[tuple[str, Switch]]:
-    yield "percent for a dot", instead((spellings, "_DOT", r"\."))
-    yield "percent for a colon", instead((spellings, "_COLON", ":"))
-    yield "percent for a space", instead((spellings, "_SPACE", " "))
-    yield "percent for everything", instead((spellings, "_every_character", lambda text: NEVER))
-    never = re.compile(NEVER.encode())
-    yield "base64", instead((search, "IN_BASE64", NEVER.encode()), (search, "_CANDIDATE", never))
+    for name in ("IN_BASE64", "PERCENT_ENCODED"):
+        off = (search, name, NEVER.encode()), (search, f"_{name}", re.compile(NEVER.encode()))
+        yield name, instead(*off)
     yield "own spellings", instead((search, "own_address_expression", spellings.address_expression))
     yield "bytes of packets", instead((cuts, "_cut_bytes", lambda *arguments, **more: 0))
     yield "any address", instead((search, "address_expression", lambda address: NEVER.encode()))
