@@ -12,7 +12,7 @@ that finds the lines that need it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from ooni_pipeline.errors import RejectReason
@@ -108,27 +108,30 @@ class ReportSanitiser:
         self._released = released
         self._own_addresses = own_addresses
         self._own = Secrets(own_addresses, own=True) if own_addresses else None
-        self._of_own: Search | None = None
+        self._searches: list[tuple[Search, Secrets]] = [(sanitiser.static, sanitiser.known)]
         if self._own:
-            self._of_own = pattern([*self._own.alternatives, _RESOLVER_LINES])
+            lines = [*self._own.alternatives, own.near_lines(own_addresses)]
+            self._searches.append((pattern(lines), self._own))
 
-    def wants(self, chunk: bytes, start: int) -> int | None:
-        """Where in a chunk of lines the next thing stands that needs a look; None for most lines."""
-        first = self._next(self._all.static, [self._all.known], chunk, start)
-        if self._of_own and self._own:
-            end = len(chunk) if first is None else first
-            others = self._next(self._of_own, [self._own], chunk, start)
-            if others is not None and others < end:
-                return others
-        return first
+    def wanted(self, chunk: bytes) -> Iterator[tuple[int, int]]:
+        """Where lines of a chunk begin and end that need a look: few do."""
+        places = [self._next(*search, chunk, 0) for search in self._searches]
+        while (place := min(places)) < len(chunk):
+            end = chunk.find(b"\n", place)
+            end = len(chunk) if end < 0 else end
+            yield chunk.rfind(b"\n", 0, place) + 1, end
+            for number, search in enumerate(self._searches):
+                if places[number] < end:
+                    places[number] = self._next(*search, chunk, end)
 
     @staticmethod
-    def _next(search: Search, secrets: list[Secrets], chunk: bytes, start: int) -> int | None:
+    def _next(search: Search, secrets: Secrets, chunk: bytes, start: int) -> int:
+        """Where the next thing stands that needs a look; the end of the chunk when nothing does."""
         while place := search(chunk, start):
-            if not is_candidate(chunk, *place) or any(one.coded_at(chunk, *place) for one in secrets):
+            if not is_candidate(chunk, *place) or secrets.coded_at(chunk, *place):
                 return place[0]
             start = place[0] + 1
-        return None
+        return len(chunk)
 
     def sanitise_line(self, line: bytes, counts: Counter[str]) -> bytes | None:
         """The publishable form of one serialised entry; None when it cannot be made and must be held.
@@ -144,7 +147,7 @@ class ReportSanitiser:
                 step(entry, cuts)
         if special := _special(entry):
             special(entry, cuts)
-        searches = self._searches(entry, cuts)
+        searches = self._secrets(entry, cuts)
         text, was_cut = _written(entry, cuts), False
         for rule, secrets, marker in searches:
             if secrets.stand_in(text):
@@ -161,7 +164,7 @@ class ReportSanitiser:
         counts.update(+cuts.by_rule)
         return text
 
-    def _searches(self, entry: dict[str, Any], cuts: Cuts) -> list[tuple[str, Secrets, str]]:
+    def _secrets(self, entry: dict[str, Any], cuts: Cuts) -> list[tuple[str, Secrets, str]]:
         """What must go from the whole entry: (rule, what, what stands in its place).
 
         Whether the table knows a bridge is not to be read from the rule.
@@ -174,9 +177,6 @@ class ReportSanitiser:
         if hidden := cuts.hidden():
             searches.append(("bridge", hidden, MARKER))
         return [*searches, ("bridge", self._all.known, MARKER)]
-
-
-_RESOLVER_LINES = rb'"(?:' + "|".join(sorted(own.RESOLVERS)).encode() + rb')":["\[{]'
 
 
 def _special(entry: dict[str, Any]) -> Step | None:

@@ -96,6 +96,16 @@ def withhold(entry: dict[str, Any], cuts: Cuts) -> None:
                         cuts.count("client_address")
 
 
+def near_lines(own: Iterable[str]) -> bytes:
+    """A regular expression for the lines that may name a resolver near one of these addresses."""
+    texts = set()
+    for address in own:
+        ip = ipaddress.ip_address(address)
+        texts.add(":" if ip.version == 6 else re.escape(address[: address.rindex(".") + 1]))
+    keys = "|".join(sorted(RESOLVERS))
+    return rf'"(?:{keys})":(?:[{{\[]|"[^"]*(?:{"|".join(sorted(texts))}))'.encode()
+
+
 def near_resolvers(entry: dict[str, Any], own: Iterable[str]) -> set[str]:
     """The addresses of resolvers in an entry that are in a volunteer's own network (/24 or /48)."""
     bits = {one: _NEAR[ipaddress.ip_address(one).version] for one in own}

@@ -86,20 +86,9 @@ def _sanitise_lines(job: Job, report: ReportSanitiser, reveals: Search | None = 
         offset = 0
         for original in whole_lines(source):
             chunk, done = original if reveals else withhold_in_lines(original), 0
-            while True:
-                place = report.wants(chunk, done)
-                start = len(chunk) if place is None else chunk.rfind(b"\n", 0, place) + 1
-                untouched = chunk[done:start]
-                count = untouched.count(b"\n")
-                lines.write_lines(untouched, count)
-                tally.taken += count
-                tally.out += count
-                if withheld := count_in_lines(untouched) if chunk is not original else 0:
-                    tally.notes["probe_ip"] += withheld
-                if place is None:
-                    break
-                done = chunk.index(b"\n", place) + 1
-                line = chunk[start : done - 1]
+            for start, end in report.wanted(chunk):
+                _copy(chunk[done:start], lines, tally)
+                line, done = chunk[start:end], end + 1
                 if reveals and reveals(line, 0):
                     raise _Reveals
                 tally.taken += 1
@@ -117,11 +106,22 @@ def _sanitise_lines(job: Job, report: ReportSanitiser, reveals: Search | None = 
                 else:
                     tally.out += 1
                     lines.write(clean)
+            _copy(chunk[done:], lines, tally)
             offset += len(original)
+    tally.notes = +tally.notes
     if not tally.out:
         job.destination.unlink()
         return Outcome(tally)
     return Outcome(tally, lines.size, lines.digest)
+
+
+def _copy(untouched: bytes, lines: LinesWriter, tally: Tally) -> None:
+    """Write whole lines as they are."""
+    count = untouched.count(b"\n")
+    lines.write_lines(untouched, count)
+    tally.taken += count
+    tally.out += count
+    tally.notes["probe_ip"] += count_in_lines(untouched)
 
 
 def _line(chunk: bytes, number: int) -> tuple[int, bytes]:

@@ -164,10 +164,10 @@ def test_lines_that_need_a_look_are_found() -> None:
         web(input=FINGERPRINT.lower()),
         web(input="2001:0DB8::1"),
     ):
-        found = SANITISER.of_report().wants(dump_entry(web()) + b"\n" + dump_entry(entry) + b"\n", 0)
-        assert found is not None
-        assert found > len(dump_entry(web()))
-    assert SANITISER.of_report().wants(dump_entry(web()), 0) is None
+        first, second = dump_entry(web()) + b"\n", dump_entry(entry) + b"\n"
+        found = list(SANITISER.of_report().wanted(first + second))
+        assert found == [(len(first), len(first + second) - 1)]
+    assert list(SANITISER.of_report().wanted(dump_entry(web()))) == []
 
 
 def bridge(**keys: Any) -> dict[str, Any]:

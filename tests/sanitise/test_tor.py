@@ -21,7 +21,7 @@ BRIDGE = "203.0.113.7:443"
 def run(name: str, test_keys: Any, **keys: Any) -> tuple[dict[str, Any], dict[str, int]]:
     entry = {"id": "x", "test_name": name, "probe_ip": "127.0.0.1", "test_keys": test_keys, **keys}
     line, counts = dump_entry(entry), Counter[str]()
-    assert SANITISER.of_report().wants(line, 0)
+    assert list(SANITISER.of_report().wanted(line))
     clean = SANITISER.of_report().sanitise_line(line, counts)
     assert clean is not None
     return loads(clean), dict(counts)
