@@ -63,6 +63,9 @@ _NETTEST_LINES = rb'"test_name":"[^"]*(?:bridge|tcp|tor)|"bridge_address":[^n]'
 KNOWN_LEAKER = rb'"software_name":"ooniprobe-android","software_version":"2\.0\.0[-"]'
 
 
+_leaker = pattern([KNOWN_LEAKER])
+
+
 class MustBeHeld(Exception):  # noqa: N818 - a fact about a report, not a fault of ours
     """A person must look at the report before anybody else does."""
 
@@ -91,6 +94,10 @@ class Sanitiser:
         """Whether a bridge of the table stands in the name of a report, which is published too."""
         return self.known.stand_in(report.encode())
 
+    def is_of_a_known_leaker(self, line: bytes) -> bool:
+        """Whether an entry says that a client wrote it of which no report may be published."""
+        return _leaker(line, 0) is not None
+
     def of_report(self, own_addresses: Collection[str] = (), *, released: bool = False) -> ReportSanitiser:
         """For the entries of a report that reveals these addresses as the volunteer's own.
 
@@ -108,27 +115,28 @@ class ReportSanitiser:
         self._released = released
         self._own_addresses = own_addresses
         self._own = Secrets(own_addresses, own=True) if own_addresses else None
-        self._searches: list[tuple[Search, Secrets]] = [(sanitiser.static, sanitiser.known)]
+        self._searches = [sanitiser.static]
+        self._coded = [sanitiser.known]
+        """What a candidate may be that the first search finds: it looks for those of both."""
         if self._own:
-            lines = [*self._own.alternatives, own.near_lines(own_addresses)]
-            self._searches.append((pattern(lines), self._own))
+            self._searches.append(pattern([*self._own.plain, own.near_lines(own_addresses)]))
+            self._coded.append(self._own)
 
     def wanted(self, chunk: bytes) -> Iterator[tuple[int, int]]:
         """Where lines of a chunk begin and end that need a look: few do."""
-        places = [self._next(*search, chunk, 0) for search in self._searches]
+        places = [self._next(search, chunk, 0) for search in self._searches]
         while (place := min(places)) < len(chunk):
             end = chunk.find(b"\n", place)
             end = len(chunk) if end < 0 else end
             yield chunk.rfind(b"\n", 0, place) + 1, end
             for number, search in enumerate(self._searches):
                 if places[number] < end:
-                    places[number] = self._next(*search, chunk, end)
+                    places[number] = self._next(search, chunk, end)
 
-    @staticmethod
-    def _next(search: Search, secrets: Secrets, chunk: bytes, start: int) -> int:
+    def _next(self, search: Search, chunk: bytes, start: int) -> int:
         """Where the next thing stands that needs a look; the end of the chunk when nothing does."""
         while place := search(chunk, start):
-            if not is_candidate(chunk, *place) or secrets.coded_at(chunk, *place):
+            if not is_candidate(chunk, *place) or any(one.coded_at(chunk, *place) for one in self._coded):
                 return place[0]
             start = place[0] + 1
         return len(chunk)

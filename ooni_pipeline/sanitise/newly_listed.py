@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ooni_pipeline.sanitise.bridges import load_bridge_table
-from ooni_pipeline.sanitise.reports import whole_lines
+from ooni_pipeline.sanitise.lines import whole_lines
 from ooni_pipeline.sanitise.search import Secrets
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Any
 
 from ooni_pipeline.sanitise.cuts import Cuts
@@ -10,6 +11,8 @@ from ooni_pipeline.sanitise.settings import Settings
 from ooni_pipeline.sanitise.strings import mappings_in, plain_key
 
 WITHHELD = "127.0.0.1"
+#: The rule, by another name than the key: the search for the key must not find the count.
+RULE = "probe_ip_withheld"
 
 
 def withhold(entry: dict[str, Any], cuts: Cuts) -> None:
@@ -18,7 +21,7 @@ def withhold(entry: dict[str, Any], cuts: Cuts) -> None:
         for key, value in mapping.items():
             if plain_key(key) == "probe_ip" and value not in (None, WITHHELD):
                 mapping[key] = WITHHELD
-                cuts.count("probe_ip")
+                cuts.count(RULE)
 
 
 def _other_than_withheld() -> bytes:
@@ -42,22 +45,23 @@ def lines(settings: Settings) -> bytes:
     return TO_WITHHOLD
 
 
-_ADDRESS = re.compile(rb'"probe_ip":"(?!127\.0\.0\.1")[0-9A-Fa-f.:]{2,45}"')
 _WITHHELD = f'"probe_ip":"{WITHHELD}"'.encode()
-_ONCE = b',"sanitised":{"probe_ip":1}}\n'
+_ONCE = f',"sanitised":{{"{RULE}":1}}}}\n'.encode()
 
 
-def withhold_in_lines(chunk: bytes) -> bytes:
-    """Whole lines in which :func:`withhold` has done its work where there is one such probe_ip, an address.
+def withhold_in_lines(chunk: bytes, own: Collection[str]) -> bytes:
+    """Whole lines in which :func:`withhold` has done its work where one such probe_ip stands, one of ``own``.
 
     Most old reports say it in every line and hold nothing else to cut: so they need not be parsed. (A
     quote inside a string has a backslash before it, so this is never part of one.)
     """
+    if not own:
+        return chunk
+    address = re.compile(f'"probe_ip":"(?:{"|".join(map(re.escape, sorted(own)))})"'.encode())
     pieces, done = [], 0
-    while found := _ADDRESS.search(chunk, done):
+    while found := address.search(chunk, done):
         end = chunk.index(b"\n", found.end())
-        again = _ADDRESS.search(chunk, found.end(), end)
-        if again or chunk[end - 1 : end] != b"}":
+        if address.search(chunk, found.end(), end) or chunk[end - 1 : end] != b"}":
             pieces.append(chunk[done : end + 1])  # for the step
         else:
             pieces += [chunk[done : found.start()], _WITHHELD, chunk[found.end() : end - 1], _ONCE]

@@ -82,9 +82,10 @@ class Secrets:
         addresses = sorted(addresses)
         expressions = [(own_address_expression if own else address_expression)(one) for one in addresses]
         expressions += [fingerprint_expression(fingerprint) for fingerprint in fingerprints]
-        self._plain = sorted(expressions)
-        self.alternatives = [*self._plain, IN_BASE64, PERCENT_ENCODED] if expressions else []
-        """The secrets as regular expressions, for a larger pattern; and what may be one of them, coded."""
+        self.plain = sorted(expressions)
+        """The secrets as regular expressions, for a larger pattern."""
+        self.alternatives = [*self.plain, IN_BASE64, PERCENT_ENCODED] if expressions else []
+        """The same, and what may be one of them, coded."""
         self.numbers = frozenset().union(*map(own_numbers, addresses)) if own else frozenset[int]()
         self.packed = [ipaddress.ip_address(one).packed for one in addresses] if own else []
 
@@ -94,7 +95,7 @@ class Secrets:
 
     @functools.cached_property
     def _search_plain(self) -> Search:
-        return pattern(self._plain)
+        return pattern(self.plain)
 
     def stand_in(self, line: bytes) -> bool:
         """Whether any secret stands in a line."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ooni_pipeline.errors import BridgeTableError
-from ooni_pipeline.sanitise import reports
+from ooni_pipeline.sanitise import lines as passes
 from ooni_pipeline.sanitise.bridges import load_bridge_table
 from ooni_pipeline.sanitise.newly_listed import Sanitised, names_a_bridge
 
@@ -50,7 +50,7 @@ def look(table: Path, content: bytes, *, name: str = "r", digest: str = "") -> b
 )
 def test_reports(table: Path, text: str, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     for chunk in (1, 100, 1024 * 1024):
-        monkeypatch.setattr(reports, "_CHUNK", chunk)
+        monkeypatch.setattr(passes, "_CHUNK", chunk)
         lines = [b'{"a": "nothing"}'] * 7 + [json.dumps({"a": text}).encode()] + [b'{"a": "nothing"}'] * 7
         assert look(table, b"".join(line + b"\n" for line in lines)) is expected
 

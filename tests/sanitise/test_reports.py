@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 from ooni_pipeline.errors import BridgeTableError
 from ooni_pipeline.report.json_lines import dump_entry, loads
 from ooni_pipeline.report.work import Job, Outcome
-from ooni_pipeline.sanitise import ReportSanitiser, reports
+from ooni_pipeline.sanitise import ReportSanitiser
+from ooni_pipeline.sanitise import lines as passes
 from ooni_pipeline.sanitise.bridges import load_bridge_table
-from ooni_pipeline.sanitise.reports import sanitise_report, whole_lines
+from ooni_pipeline.sanitise.lines import whole_lines
+from ooni_pipeline.sanitise.reports import sanitise_report
 
 FINGERPRINT = "1234567890123456789012345678901234567890"
 
@@ -114,7 +116,7 @@ def test_wherever_chunks_end(
     }
     content = b"\n".join(kinds[line] for line in lines) + (b"\n" if end else b"")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reports, "_CHUNK", chunk)
+        patch.setattr(passes, "_CHUNK", chunk)
         outcome, job = run(directory, table, content)
     expected = [line for line in lines if line != "held"]
     written = job.destination.read_bytes().splitlines() if outcome.digest else []
@@ -131,7 +133,7 @@ def test_chunks_of_whole_lines(content: bytes, chunk: int) -> None:
     import io
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reports, "_CHUNK", chunk)
+        patch.setattr(passes, "_CHUNK", chunk)
         chunks = list(whole_lines(io.BytesIO(content)))
     assert all(part.endswith(b"\n") for part in chunks)
     ended = content if content.endswith(b"\n") or not content else content + b"\n"
