@@ -158,13 +158,15 @@ class ReportSanitiser:
         searches = self._secrets(entry, cuts)
         text, was_cut = _written(entry, cuts), False
         for rule, secrets, marker in searches:
-            if secrets.stand_in(text):
+            if secrets.stand_in(text) or (secrets.packed and b'"raw_packet"' in text):
                 if secrets is self._all.known:
                     cuts.names_a_bridge = True
                     if not self._released and not all_expected(entry, secrets):
                         raise MustBeHeld(RejectReason.BRIDGE_ELSEWHERE)
-                cuts.count(rule, cut_everywhere(entry, secrets, marker))
-                text, was_cut = _written(entry, cuts), True
+                if count := cut_everywhere(entry, secrets, marker):
+                    cuts.count(rule, count)
+                    text = _written(entry, cuts)
+                was_cut = True
         # The last search. Where nothing was cut, this very text has just been searched.
         if was_cut and any(secrets.stand_in(text) for _, secrets, _ in searches):
             return None

@@ -6,7 +6,7 @@ from typing import Any
 
 from ooni_pipeline.sanitise.bridge_lines import BridgeLine, parse_bridge_line
 from ooni_pipeline.sanitise.cuts import MARKER, Cuts, test_keys_of
-from ooni_pipeline.sanitise.strings import strings_in
+from ooni_pipeline.sanitise.packets import texts_in
 from ooni_pipeline.sanitise.tor_logs import clean_logs
 
 LOGS = ("tor_log", "obfsproxy_log")
@@ -20,7 +20,7 @@ def sanitise(entry: dict[str, Any], cuts: Cuts) -> None:
     """
     test_keys = test_keys_of(entry)
     clean_logs(entry, LOGS, cuts)
-    written = strings_in([entry.get("input"), test_keys.get("bridge_address")])
+    written = texts_in([entry.get("input"), test_keys.get("bridge_address")])
     lines = [parse_bridge_line(line) for line in written]
     bridge = next((found for line in lines if (found := line.known_to(cuts.table))), None)
     is_public = bridge is not None and all(_is_public(line, cuts) for line in lines)

@@ -14,8 +14,9 @@ from typing import Any
 
 from ooni_pipeline.report.nettests import canonical_test_name
 from ooni_pipeline.sanitise.cuts import SCRUBBED, Cuts
+from ooni_pipeline.sanitise.packets import change_texts, texts_in
 from ooni_pipeline.sanitise.settings import Settings
-from ooni_pipeline.sanitise.strings import change_strings, mappings_in, plain_key, strings_in
+from ooni_pipeline.sanitise.strings import change_strings, mappings_in, plain_key
 
 #: Keys whose value becomes null, and the setting that says so.
 NULLED = ("probe_city", "probe_id")
@@ -32,7 +33,10 @@ _USERINFO = re.compile(
     r"(\s*(?:[A-Za-z][A-Za-z0-9+.-]*:)?[/\\]{2})([^/\\?#]*@)"  # http://user:password@
     r"|(\s*)([^/\\?#\s:]*:[^/\\?#\s]*@)"  # user:password@, without a scheme
 )
-_FRAGMENT = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*:[/\\]{2}[^#]*(#.*)\Z", re.DOTALL)
+#: The same behind something else: --url=http://user:password@
+_SCHEME = r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{0,30}:[/\\]{2}"
+_USERINFO_INSIDE = re.compile(rf"({_SCHEME})([^/\\?#\s]*@)")
+_A_URL = re.compile(_SCHEME)
 
 
 def lines(settings: Settings) -> bytes:
@@ -47,7 +51,7 @@ def lines(settings: Settings) -> bytes:
     return "|".join(
         [
             *(f'{key}":[^n]' for key in NULLED if getattr(settings, key)),
-            *(['uuid":"'] if settings.uuids else []),
+            *(['uuid":[^n]'] if settings.uuids else []),
             *(urls if settings.input_urls else []),
             r'annotations":[^n{]',
             rf'annotations":\{{{pairs}(?:"{name}|{allowed}(?:[{{[]|"[^"\\]*\\))',
@@ -74,7 +78,7 @@ def sanitise(entry: dict[str, Any], cuts: Cuts) -> None:
             elif name in INPUTS and cuts.settings.input_urls:
                 mapping[key] = _clean_input(value, cut, cuts)
             elif has_uuids and name.lower().endswith("uuid") and value != SCRUBBED:
-                cut.uuids.update(text for text in strings_in(value) if len(text) >= SHORTEST_UUID)
+                cut.uuids.update(text for text in texts_in(value) if len(text) >= SHORTEST_UUID)
                 mapping[key] = SCRUBBED
                 cuts.count("uuid")
     if cut.userinfo or cut.fragments or cut.uuids:
@@ -114,15 +118,19 @@ def _clean_input(value: Any, cut: _Cut, cuts: Cuts) -> Any:
             cut.userinfo.add(userinfo)
             cuts.count("input_userinfo")
             text = before + text[match.end() :]
-        if match := _FRAGMENT.match(text):
+        for match in _USERINFO_INSIDE.finditer(text):
+            cut.userinfo.add(match[2])
+            cuts.count("input_userinfo")
+        text = _USERINFO_INSIDE.sub(r"\1", text)
+        without, sign, _ = text.partition("#")
+        if sign and (url := _A_URL.search(without)):
             cuts.count("input_fragment")
-            without = text[: match.start(1)]
-            cut.fragments[text] = without
+            cut.fragments[text[url.start() :]] = without[url.start() :]
             text = without
         return text
 
     root = [value]
-    change_strings(root, change)
+    change_texts(root, change)
     return root[0]
 
 

@@ -11,17 +11,18 @@ from typing import Any
 
 from ooni_pipeline.sanitise.bridge_lines import parse_bridge_line
 from ooni_pipeline.sanitise.cuts import MARKER, Cuts
+from ooni_pipeline.sanitise.packets import change_texts
 from ooni_pipeline.sanitise.paths import Paths
 from ooni_pipeline.sanitise.settings import Settings
-from ooni_pipeline.sanitise.strings import change_strings, mappings_in, plain_key
-from ooni_pipeline.sanitise.tor_logs import COMMAND_LINES, LOGS, clean_log
+from ooni_pipeline.sanitise.strings import mappings_in, plain_key
+from ooni_pipeline.sanitise.tor_logs import COMMAND_LINES, LOGS, as_text, clean_log
 
 #: Keys under which the output of a program stands, apart from those that end in ``log`` or ``logs``.
 OUTPUTS = ("stdout", "stderr")
 
 
 #: How an argument begins that is a path, and what stands in one that holds a path, an address, a fingerprint.
-_BEGINS = r"(?:[/~.]|[A-Za-z0-9_+-]+/)"
+_BEGINS = r"(?:[/~.]|[A-Za-z0-9_+-]+/|-[a-z](?:[/~.]|[a-z]:)|file:)"
 _HOLDS = (
     r"(?:\\|[\s=,;'(<>|](?:[/~.]|[A-Za-z0-9_+-]+/)|:[/~.][^/\"]"
     r"|[0-9]+\.[0-9]+\.[0-9]+\.[0-9]|[0-9a-f]*:[0-9a-f]*:|[0-9a-f]{40}|bridge)"
@@ -59,6 +60,7 @@ def clean(entry: dict[str, Any], cuts: Cuts) -> None:
             elif cuts.settings.options and name in COMMAND_LINES:
                 command_lines.append((mapping, key))
     for mapping, key in command_lines:
+        mapping[key], _ = as_text(mapping[key])
         cuts.count("options", _cut_bridges(mapping, key, cuts))
         _change(mapping, key, lambda text: paths.cut_directories(text, relative=True))
     for mapping, key in logs:
@@ -69,9 +71,9 @@ def clean(entry: dict[str, Any], cuts: Cuts) -> None:
 
 
 def _change(mapping: dict[str, Any], key: str, change: Callable[[str], str]) -> None:
-    """Change every string below a key."""
+    """Change every text below a key."""
     root = [mapping[key]]
-    change_strings(root, change)
+    change_texts(root, change)
     mapping[key] = root[0]
 
 
@@ -81,6 +83,11 @@ def _cut_bridges(mapping: dict[str, Any], key: str, cuts: Cuts) -> int:
     waiting: list[Any] = [root]
     for container in waiting:
         before = ""
+        if isinstance(container, dict) and any(_is_bridge(name, "", cuts) for name in container):
+            parts = list(container.values())
+            container.clear()  # a bridge may stand in a key
+            container.update({f"{MARKER} {number}": part for number, part in enumerate(parts)})
+            count += 1
         for place, value in container.items() if isinstance(container, dict) else enumerate(container):
             if isinstance(value, (dict, list)):
                 waiting.append(value)

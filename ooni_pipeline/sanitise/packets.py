@@ -9,12 +9,12 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from ooni_pipeline.sanitise.addresses import addresses_in
-from ooni_pipeline.sanitise.strings import plain_key
+from ooni_pipeline.sanitise.strings import change_strings, plain_key, strings_in
 
 #: The keys under which packets stand, and whether their source is the volunteer (else their destination).
 DIRECTIONS = {"sent_packets": True, "answered_packets": False, "received_packets": False}
@@ -52,7 +52,35 @@ def decoded(value: Any) -> bytes:
     return b""
 
 
+def texts_in(value: Any) -> list[str]:
+    """Every string in a value, and what is base64 in it as text."""
+    texts = strings_in(value)
+    waiting: list[Any] = [[value]]
+    for container in waiting:
+        for inner in container.values() if isinstance(container, dict) else container:
+            if raw := decoded(inner):
+                texts.append(raw.decode("utf-8", "replace"))
+            elif isinstance(inner, (dict, list)):
+                waiting.append(inner)
+    return texts
+
+
+def change_texts(root: list[Any], change: Callable[[str], str]) -> None:
+    """Put ``change(string)`` in the place of every string; what is base64 of bytes stays that."""
+    waiting: list[Any] = [root]
+    for container in waiting:
+        for value in container.values() if isinstance(container, dict) else container:
+            if raw := decoded(value):
+                text = raw.decode("utf-8", "surrogateescape")
+                if (changed := change(text)) != text:
+                    value["data"] = encoded(changed.encode("utf-8", "surrogateescape"))
+            elif isinstance(value, (dict, list)):
+                waiting.append(value)
+    change_strings(root, change)
+
+
 def encoded(data: bytes) -> str:
+    """The bytes as such a ``data``."""
     return base64.b64encode(data).decode("ascii")
 
 

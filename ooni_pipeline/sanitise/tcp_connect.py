@@ -6,6 +6,7 @@ from typing import Any
 
 from ooni_pipeline.sanitise.bridge_lines import parse_bridge_line
 from ooni_pipeline.sanitise.cuts import MARKER, Cuts, test_keys_of
+from ooni_pipeline.sanitise.packets import texts_in
 
 
 def sanitise(entry: dict[str, Any], cuts: Cuts) -> None:
@@ -14,9 +15,7 @@ def sanitise(entry: dict[str, Any], cuts: Cuts) -> None:
     A bridge is what the table knows, and what is written as a bridge line: an address with a word before
     or after it (``obfs3 192.0.2.1:443``), or a fingerprint. One that no table knows is a volunteer's own.
     """
-    if not isinstance(entry.get("input"), str):
-        return
-    line = parse_bridge_line(entry["input"])
+    line = parse_bridge_line(" ".join(texts_in(entry.get("input"))))
     bridge = line.known_to(cuts.table)
     if bridge.public if bridge else not line.fingerprints and not (line.places and line.words > 1):
         return

@@ -20,7 +20,8 @@ _LEFT = ("report", "test_keys")
 
 _ONLY_V4 = re.compile(V4)
 _IN_LOGS = re.compile(
-    r"(?P<fingerprint>\$?(?<![0-9A-Fa-f])(?:[0-9A-Fa-f]{40}|[0-9A-F]{4}(?: [0-9A-F]{4}){9})(?![0-9A-Fa-f])"
+    r"(?P<fingerprint>\$?(?<![0-9A-Fa-f])"
+    r"(?:[0-9A-Fa-f]{40}|[0-9A-Fa-f]{4}(?: [0-9A-Fa-f]{4}){9})(?![0-9A-Fa-f])"
     r"(?:[~=]\w{1,19})?)"
     rf"|{V4}|{V6}"
 )
@@ -45,15 +46,10 @@ def clean_logs(entry: dict[str, Any], logs: tuple[str, ...], cuts: Cuts) -> None
 def clean_log(value: Any, table: BridgeTable) -> tuple[Any, int]:
     """A log in whatever form without addresses and fingerprints, and how many there were.
 
-    A log that was no text (base64) becomes text, with U+FFFD for what is none: in base64 nothing could
-    be found. Other values than strings are looked through for strings.
+    What was no text (base64) becomes text, with U+FFFD for what is none: in base64 nothing could be found.
+    Other values than strings are looked through for strings.
     """
-    if isinstance(value, dict) and value.get("format") == "base64" and value.get("data"):
-        raw = decoded(value)
-        if not raw:  # says that it is base64 and is not
-            return MARKER, 1
-        value = raw.decode("utf-8", "replace")
-    total = 0
+    value, total = as_text(value)
 
     def change(text: str) -> str:
         nonlocal total
@@ -64,6 +60,22 @@ def clean_log(value: Any, table: BridgeTable) -> tuple[Any, int]:
     root = [value]
     change_strings(root, change)
     return root[0], total
+
+
+def as_text(value: Any) -> tuple[Any, int]:
+    """A value in which bytes in base64 have become text; what says that it is base64 and is not becomes the
+    marker, and is counted."""
+    root, count = [value], 0
+    waiting: list[Any] = [root]
+    for container in waiting:
+        for key, inner in container.items() if isinstance(container, dict) else enumerate(container):
+            if isinstance(inner, dict) and inner.get("format") == "base64" and inner.get("data"):
+                raw = decoded(inner)
+                container[key] = raw.decode("utf-8", "replace") if raw else MARKER
+                count += not raw
+            elif isinstance(inner, (dict, list)):
+                waiting.append(inner)
+    return root[0], count
 
 
 def without_addresses(log: str, table: BridgeTable) -> tuple[str, int]:
