@@ -19,8 +19,12 @@ from luigi.configuration import get_config
 from ooni_pipeline.bucket.layout import Layout
 from ooni_pipeline.database.embedded import EmbeddedServer
 from ooni_pipeline.errors import ConfigurationError
+from ooni_pipeline.sanitise.settings import ANNOTATIONS, Settings, header_patterns
 from ooni_pipeline.transfer.collectors import Collector, DirectoryCollector
 from ooni_pipeline.transfer.stores import DirectoryStore, Store
+
+#: What [sanitise] calls it to leave as it is what it would cut.
+KEEP = "keep"
 
 
 class paths(luigi.Config):
@@ -52,6 +56,16 @@ class sanitise(luigi.Config):
     """[sanitise]: what must not be public."""
 
     bridge_table = luigi.Parameter()
+    max_addresses_beside_hit = luigi.IntParameter(default=200)
+    probe_city = luigi.ChoiceParameter(choices=["withhold", KEEP], default="withhold")
+    probe_id = luigi.ChoiceParameter(choices=["withhold", KEEP], default="withhold")
+    uuids = luigi.ChoiceParameter(choices=["withhold", KEEP], default="withhold")
+    near_resolvers = luigi.ChoiceParameter(choices=["scrub", KEEP], default="scrub")
+    input_urls = luigi.ChoiceParameter(choices=["cut", KEEP], default="cut")
+    options = luigi.ChoiceParameter(choices=["cut", KEEP], default="cut")
+    process_logs = luigi.ChoiceParameter(choices=["cut", KEEP], default="cut")
+    annotations = luigi.Parameter(default=" ".join(sorted(ANNOTATIONS)))
+    headers = luigi.Parameter(default="")
 
 
 class publish(luigi.Config):
@@ -171,6 +185,24 @@ def hold() -> dt.timedelta:
     if not 0 <= hours <= _MOST_HOURS:
         raise ConfigurationError(f"luigi.cfg: [publish] hold_hours is not between 0 and {_MOST_HOURS}")
     return dt.timedelta(hours=hours)
+
+
+def sanitise_settings() -> Settings:
+    """What is withheld."""
+    options = section(sanitise)
+    cuts = ("probe_city", "probe_id", "uuids", "near_resolvers", "input_urls", "options", "process_logs")
+    path = Path(options.headers).absolute() if options.headers else None
+    try:
+        patterns = header_patterns(path)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text, or names no header"
+        raise ConfigurationError(f"luigi.cfg: [sanitise] headers: {path} cannot be used: {why}") from None
+    return Settings(
+        **{name: getattr(options, name) != KEEP for name in cuts},
+        annotations=frozenset(options.annotations.lower().replace(",", " ").split()),
+        headers=patterns,
+        max_addresses_beside_hit=options.max_addresses_beside_hit,
+    )
 
 
 def embedded_server() -> EmbeddedServer | None:

@@ -27,7 +27,7 @@ from tasks.targets import ManifestTarget
 def sanitise_version(table: str) -> str:
     """What the manifest says of how it was made (``table``: the digest of the bridge table); another one is
     a reason to do it again."""
-    return f"sanitise {VERSION}, bridge table {table}"
+    return f"sanitise {VERSION}, settings {config.sanitise_settings().digest}, bridge table {table}"
 
 
 def known_bridges() -> KnownBridges:
@@ -86,7 +86,14 @@ class SanitiseReports(BucketTask):
             Stage.SANITISED,
             Stage.NORMALISED,
             self.bucket_date,
-            partial(sanitise_report, table=path, digest=table.digest, released=released, dropped=dropped),
+            partial(
+                sanitise_report,
+                table=path,
+                digest=table.digest,
+                settings=config.sanitise_settings(),
+                released=released,
+                dropped=dropped,
+            ),
             version=sanitise_version(table.digest),
             now=now,
             facts={FACT: str(len(table.names))},
