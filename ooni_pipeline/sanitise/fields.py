@@ -35,7 +35,7 @@ _USERINFO = re.compile(
 )
 #: The same behind something else: --url=http://user:password@
 _SCHEME = r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{0,30}:[/\\]{2}"
-_USERINFO_INSIDE = re.compile(rf"({_SCHEME})([^/\\?#\s]*@)")
+_USERINFO_INSIDE = re.compile(rf"({_SCHEME}|(?<!:)//(?=[^/\\?#\s:]*:))([^/\\?#\s]*@)")
 _A_URL = re.compile(_SCHEME)
 
 
@@ -81,7 +81,7 @@ def sanitise(entry: dict[str, Any], cuts: Cuts) -> None:
                 cut.uuids.update(text for text in texts_in(value) if len(text) >= SHORTEST_UUID)
                 mapping[key] = SCRUBBED
                 cuts.count("uuid")
-    if cut.userinfo or cut.fragments or cut.uuids:
+    if cut.userinfo or cut.urls or cut.uuids:
         _cut_everywhere(entry, cut)
 
 
@@ -101,18 +101,19 @@ def _allowed(annotations: Any, cuts: Cuts) -> dict[str, Any]:
 
 @dataclass
 class _Cut:
-    """What else must go from the entry: user names with passwords from the URLs of inputs, URL with fragment
-    -> without, and UUIDs."""
+    """What else must go from the entry: user names with passwords from the URLs of inputs, input or URL with
+    one or with a fragment -> without, and UUIDs."""
 
     userinfo: set[str] = field(default_factory=set)
     uuids: set[str] = field(default_factory=set)
-    fragments: dict[str, str] = field(default_factory=dict)
+    urls: dict[str, str] = field(default_factory=dict)
 
 
 def _clean_input(value: Any, cut: _Cut, cuts: Cuts) -> Any:
     """An input, or a command line, without user names, passwords and fragments in its URLs; ``cut`` grows."""
 
     def change(text: str) -> str:
+        whole = text.strip()
         if match := _USERINFO.match(text):
             before, userinfo = match[1] or match[3] or "", match[2] or match[4]
             cut.userinfo.add(userinfo)
@@ -122,10 +123,12 @@ def _clean_input(value: Any, cut: _Cut, cuts: Cuts) -> Any:
             cut.userinfo.add(match[2])
             cuts.count("input_userinfo")
         text = _USERINFO_INSIDE.sub(r"\1", text)
+        if whole != text.strip():
+            cut.urls[whole] = text.strip()
         without, sign, _ = text.partition("#")
         if sign and (url := _A_URL.search(without)):
             cuts.count("input_fragment")
-            cut.fragments[text[url.start() :]] = without[url.start() :]
+            cut.urls[text[url.start() :]] = without[url.start() :]
             text = without
         return text
 
@@ -139,15 +142,15 @@ def _cut_everywhere(entry: dict[str, Any], cut: _Cut) -> None:
 
     Raises ValueError for more of them than any input has: such an entry is held.
     """
-    if len(cut.userinfo) + len(cut.fragments) + len(cut.uuids) > MAX_CUT:
+    if len(cut.userinfo) + len(cut.urls) + len(cut.uuids) > MAX_CUT:
         raise ValueError("too many URLs")
-    urls = sorted(cut.fragments, key=len, reverse=True)  # of #a and #ab the longer one first: no b is left
+    urls = sorted(cut.urls, key=len, reverse=True)  # of #a and #ab the longer one first: no b is left
 
     def change(text: str) -> str:
+        for url in urls:
+            text = text.replace(url, cut.urls[url])
         for userinfo in cut.userinfo:
             text = text.replace("//" + userinfo, "//")
-        for url in urls:
-            text = text.replace(url, cut.fragments[url])
         for uuid in cut.uuids:
             text = text.replace(uuid, SCRUBBED)
         return text

@@ -25,7 +25,9 @@ _RELATIVES = re.compile(rf"(?:^|(?<=[\s\"'=,]))(?:{_RELATIVE})")
 #: ``example.org/page``, ``10.0.0.0/8``: what has a dot before its first slash is no directory.
 _A_HOST = re.compile(r"[^/\\]*\.")
 _A_URL = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*://")
-_BEFORE_A_PATH = re.compile(r"\s*(?:-[A-Za-z](?=[/~.\\]|[A-Za-z]:[\\/])|(?:-+[\w-]+=)?file:(?://)?(?=[/\\]))")
+_BEFORE_A_PATH = re.compile(
+    r"(?:\A|(?<=\s))-[A-Za-z](?=[/~.\\]|[A-Za-z]:[\\/])|\bfile:(?://)?(?=[/\\])", re.IGNORECASE
+)
 #: Names of users that name nobody.
 _NOBODY = frozenset({"", "all", "default", "public", "shared", "user", "users", "root", "home"})
 
@@ -43,8 +45,9 @@ class Paths:
 
         With ``relative`` (an argument of a command line) also of those that begin nowhere.
         """
-        if before := _BEFORE_A_PATH.match(text):  # -f/home/…, file:///home/…
-            return before[0] + self.cut_directories(text[before.end() :], relative=relative)
+        if before := _BEFORE_A_PATH.search(text):  # -f/home/…, file:///home/…
+            parts = text[: before.start()], text[before.end() :]
+            return before[0].join(self.cut_directories(part, relative=relative) for part in parts)
         if _A_URL.match(text):
             return text
 

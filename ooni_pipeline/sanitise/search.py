@@ -32,9 +32,9 @@ _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]*")
 _BASE64_BEFORE = re.compile(rb"[A-Za-z0-9+/_-]*\Z")
 _IN_BASE64 = re.compile(IN_BASE64.replace(b"(?-i:", b"(?:"))
 _PERCENT_ENCODED = re.compile(PERCENT_ENCODED, re.IGNORECASE)
-_ENCODED = re.compile(rb"[0-9A-Fa-f.:%+ ]*")
-_ENCODED_BEFORE = re.compile(rb"[0-9A-Fa-f.:%+ ]*\Z")
-_CHARACTER = re.compile(rb"%(?:25)*([0-9A-Fa-f]{2})|.", re.DOTALL)
+_ENCODED = re.compile(rb"[0-9A-Fa-f.:%+ u\\]*")
+_ENCODED_BEFORE = re.compile(rb"[0-9A-Fa-f.:%+ u\\]*\Z")
+_CHARACTER = re.compile(rb"(?:%(?:25)*|\\+u00)([0-9A-Fa-f]{2})|.", re.DOTALL)
 _REVERSED = re.compile(rf"[0-9]+(?:[.-][0-9]+){{3}}{HOST_NAME_GOES_ON}\Z".encode(), re.IGNORECASE)
 #: So far around a candidate another character may belong to it: two groups of base64 on each side; a whole
 #: fingerprint of which every character is percent-encoded, twice.

@@ -6,11 +6,11 @@ Everybody's, bridges and the volunteer's own alike:
 - IPv6 compressed, in full, with and without leading zeros, with any run of zeros as ``::``, its end as four
   numbers, in either case;
 - fingerprints in either case, in one piece or as ten groups of four (``$`` before, ``~nick`` behind);
-- all of these with their separators percent-encoded, once or more often, or every character of them
-  (:data:`PERCENT_ENCODED` finds candidates);
+- all of these with their separators percent-encoded, once or more often, or every character of them, also
+  as JSON may escape it (:data:`PERCENT_ENCODED` finds candidates);
 - all of these in base64, wherever in the text they stand (:data:`IN_BASE64` finds candidates).
 
-JSON inside strings needs nothing: none of these characters is ever escaped there.
+JSON inside strings needs nothing more: nobody has to escape these characters there.
 
 The volunteer's own addresses in these as well: numbers with leading zeros; as an integer and in hexadecimal
 in both byte orders; with dashes for separators; reversed, as in host names and below ``ip6.arpa``.
@@ -106,10 +106,10 @@ def _in_base64() -> bytes:
 #: three alignments.) A search for the base64 of every bridge would be exact and far slower: 3 MB/s in re2.
 IN_BASE64 = _in_base64()
 
-_ENCODED = "%(?:25)*"
+_ENCODED = r"(?:%(?:25)*|\\+u00)"
 #: Where a percent-encoded one may stand: an encoded separator between hexadecimal digits, or two encoded
 #: digits in a row. (To look for each in this spelling too takes more memory than there is.)
 PERCENT_ENCODED = (
-    rf"[0-9a-f]{_ENCODED}(?:2e|3a|20)[0-9a-f%]"
+    rf"[0-9a-f]{_ENCODED}(?:2e|3a|20)[0-9a-f%\\]"
     rf"|{_ENCODED}(?:3[0-9]|[46][1-6]){_ENCODED}(?:2e|3[0-9a]|[46][1-6])"
 ).encode()
