@@ -27,6 +27,9 @@ def sanitise(entry: dict[str, Any], cuts: Cuts) -> None:
     hashed = bridge.hashed_fingerprint if bridge else None
     if hashed is None:
         hashed = next((line.hashed_fingerprint for line in lines if line.fingerprints), None)
+    if not is_public:
+        cuts.count("bridge_address", int(test_keys.get("bridge_address") is not None))
+        test_keys["bridge_address"] = None
     test_keys["bridge_hashed_fingerprint"] = hashed
     test_keys["distributor"] = bridge.distributor if bridge else None
     if bridge:
@@ -36,9 +39,6 @@ def sanitise(entry: dict[str, Any], cuts: Cuts) -> None:
     cuts.names_a_bridge |= bridge is not None
     for line in lines:
         cuts.hide(line.addresses, line.fingerprints)
-    if test_keys.get("bridge_address") is not None:
-        cuts.count("bridge_address")
-    test_keys["bridge_address"] = None
     if entry.get("input") is not None:
         cuts.count("bridge_input")
         entry["input"] = hashed or MARKER
