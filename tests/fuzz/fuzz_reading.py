@@ -31,7 +31,7 @@ from ooni_pipeline.report.entry import BASE_KEYS, MAX_ENTRY_BYTES, BadEntry, Bad
 from ooni_pipeline.report.json_lines import loads
 from ooni_pipeline.report.reader import open_report, uncompressed_chunks
 from ooni_pipeline.report.work import Job
-from ooni_pipeline.sanitise import Sanitiser
+from ooni_pipeline.sanitise import MustBeHeld, Sanitiser
 from ooni_pipeline.sanitise.bridges import load_bridge_table
 from tests.fuzz.mutate import Mutator, secrets, seeds, with_entries
 from tests.test_golden_reports import leaks, secrets_of
@@ -187,7 +187,7 @@ class Checker:
         """The publishable line, None for one that is held: also where sanitising says that it cannot cut."""
         try:
             return self._sanitiser.of_report().sanitise_line(line, Counter())
-        except ValueError:
+        except (ValueError, MustBeHeld):
             return None
 
     @staticmethod

@@ -105,5 +105,5 @@ def test_two_runs_of_one_date_at_once_with_luigid(pipeline: Pipeline) -> None:
         for run in runs:
             run.communicate(timeout=300)
         pipeline.nightly()
-    assert pipeline.query("SELECT count(*), count(DISTINCT id) FROM metrics") == [(451, 451)]
+    assert pipeline.query("SELECT count(*), count(DISTINCT id) FROM metrics") == [(448, 448)]
     pipeline.verb("ledger", pipeline.today)
