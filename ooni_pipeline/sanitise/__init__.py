@@ -29,9 +29,10 @@ from ooni_pipeline.sanitise import (
     tor,
 )
 from ooni_pipeline.sanitise.bridges import BridgeTable
+from ooni_pipeline.sanitise.candidates import CODED, kind_of
 from ooni_pipeline.sanitise.cuts import MARKER, SCRUBBED, Cuts, cut_everywhere
 from ooni_pipeline.sanitise.expected import all_expected
-from ooni_pipeline.sanitise.search import Search, Secrets, is_candidate, pattern
+from ooni_pipeline.sanitise.search import OwnAddresses, Secrets, after, pattern
 from ooni_pipeline.sanitise.settings import Settings
 
 #: Changes when the same entry would come out in another way; then buckets can be redone.
@@ -88,7 +89,7 @@ class Sanitiser:
         self.reveals = pattern(revealing)
         """Where in a chunk of lines the next thing stands that may say who the volunteer is."""
         expressions = [one for one, _ in steps]
-        self.static = pattern([*self.known.alternatives, *expressions, _NETTEST_LINES, *revealing])
+        self.static = pattern([*self.known.clear, *CODED, *expressions, _NETTEST_LINES, *revealing])
 
     def names_a_bridge(self, report: str) -> bool:
         """Whether a bridge of the table stands in the name of a report, which is published too."""
@@ -114,32 +115,42 @@ class ReportSanitiser:
         self._all = sanitiser
         self._released = released
         self._own_addresses = own_addresses
-        self._own = Secrets(own_addresses, own=True) if own_addresses else None
-        self._searches = [sanitiser.static]
-        self._coded = [sanitiser.known]
-        """What a candidate may be that the first search finds: it looks for those of both."""
+        self._own = OwnAddresses(own_addresses) if own_addresses else None
+        self._searches: list[Callable[[bytes, int], int]] = [self._next]
         if self._own:
-            self._searches.append(pattern([*self._own.plain, own.near_lines(own_addresses)]))
-            self._coded.append(self._own)
+            self._searches.append(self._search_own([*self._own.clear, own.near_lines(own_addresses)]))
 
     def wanted(self, chunk: bytes) -> Iterator[tuple[int, int]]:
         """Where lines of a chunk begin and end that need a look: few do."""
-        places = [self._next(search, chunk, 0) for search in self._searches]
+        places = [search(chunk, 0) for search in self._searches]
         while (place := min(places)) < len(chunk):
             end = chunk.find(b"\n", place)
             end = len(chunk) if end < 0 else end
             yield chunk.rfind(b"\n", 0, place) + 1, end
             for number, search in enumerate(self._searches):
                 if places[number] < end:
-                    places[number] = self._next(search, chunk, end)
+                    places[number] = search(chunk, end)
 
-    def _next(self, search: Search, chunk: bytes, start: int) -> int:
+    def _next(self, chunk: bytes, start: int) -> int:
         """Where the next thing stands that needs a look; the end of the chunk when nothing does."""
-        while place := search(chunk, start):
-            if not is_candidate(chunk, *place) or any(one.coded_at(chunk, *place) for one in self._coded):
+        while place := self._all.static(chunk, start):
+            kind = kind_of(chunk[place[0] : place[1]])
+            if kind is None or self._all.known.at(chunk, *place, kind):
                 return place[0]
-            start = place[0] + 1
+            if self._own and self._own.coded_at(chunk, *place, kind):
+                return place[0]
+            start = after(*place)
         return len(chunk)
+
+    @staticmethod
+    def _search_own(expressions: list[bytes]) -> Callable[[bytes, int], int]:
+        search = pattern(expressions)
+
+        def following(chunk: bytes, start: int) -> int:
+            place = search(chunk, start)
+            return place[0] if place else len(chunk)
+
+        return following
 
     def sanitise_line(self, line: bytes, counts: Counter[str]) -> bytes | None:
         """The publishable form of one serialised entry; None when it cannot be made and must be held.
@@ -179,11 +190,11 @@ class ReportSanitiser:
 
         Whether the table knows a bridge is not to be read from the rule.
         """
-        searches = []
+        searches: list[tuple[str, Secrets, str]] = []
         if self._own:
             searches.append(("own_address", self._own, SCRUBBED))
             if self._all.settings.near_resolvers and (near := own.near_resolvers(entry, self._own_addresses)):
-                searches.append(("near_resolver", Secrets(near, own=True), SCRUBBED))
+                searches.append(("near_resolver", OwnAddresses(near), SCRUBBED))
         if hidden := cuts.hidden():
             searches.append(("bridge", hidden, MARKER))
         return [*searches, ("bridge", self._all.known, MARKER)]

@@ -18,7 +18,7 @@ from ooni_pipeline.report.json_lines import dumps, loads
 from ooni_pipeline.report.nettests import canonical_test_name
 from ooni_pipeline.sanitise.addresses import addresses_in
 from ooni_pipeline.sanitise.cuts import SCRUBBED, Cuts, cut_everywhere
-from ooni_pipeline.sanitise.search import Secrets
+from ooni_pipeline.sanitise.search import OwnAddresses, Secrets
 from ooni_pipeline.sanitise.settings import Settings
 from ooni_pipeline.sanitise.strings import change_strings, plain_key, strings_in
 
@@ -191,4 +191,4 @@ def _raw_header(patterns: tuple[str, ...]) -> re.Pattern[str]:
 
 @functools.lru_cache(maxsize=16)
 def _secrets(addresses: frozenset[str]) -> Secrets:
-    return Secrets(addresses, own=True)
+    return OwnAddresses(addresses)

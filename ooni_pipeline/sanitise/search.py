@@ -2,100 +2,94 @@
 
 It works on JSON in plain ASCII, as entries are written. An address or a fingerprint consists of
 characters that this form never escapes, so what stands in a string, a key or a log stands in the line.
-What is looked for is in :mod:`.spellings`.
+
+The many of a bridge table are not searched for in each of their spellings: one expression finds what looks
+like an address of IPv6 or a fingerprint, and what may be one in base64 or percent-encoded, and a look into a
+set tells whether it is one of them (:mod:`.candidates`); only IPv4 addresses in clear stand in it
+themselves. So the size of the table hardly matters. (All spellings of 2,000 bridges in one expression of
+re2: 3 MB/s.) The few of the volunteer, in many more spellings (:mod:`.spellings`), are an expression of
+their own.
 """
 
 from __future__ import annotations
 
-import base64
 import functools
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
 
 import re2
 
-from ooni_pipeline.sanitise.spellings import (
-    HOST_NAME_GOES_ON,
-    IN_BASE64,
-    PERCENT_ENCODED,
-    address_expression,
-    fingerprint_expression,
-    own_address_expression,
-    own_numbers,
+from ooni_pipeline.sanitise.candidates import (
+    CODED,
+    Found,
+    Known,
+    decodings,
+    kind_of,
+    known_at,
+    known_in,
 )
+from ooni_pipeline.sanitise.spellings import HOST_NAME_GOES_ON, own_address_expression, own_numbers
 
 _HEX = b"0123456789abcdefABCDEF"
 _DIGITS = b"0123456789"
-_BASE64 = re.compile(rb"[A-Za-z0-9+/_-]*")
-_BASE64_BEFORE = re.compile(rb"[A-Za-z0-9+/_-]*\Z")
-_IN_BASE64 = re.compile(IN_BASE64.replace(b"(?-i:", b"(?:"))
-_PERCENT_ENCODED = re.compile(PERCENT_ENCODED, re.IGNORECASE)
-_ENCODED = re.compile(rb"[0-9A-Fa-f.:%+ u\\]*")
-_ENCODED_BEFORE = re.compile(rb"[0-9A-Fa-f.:%+ u\\]*\Z")
-_CHARACTER = re.compile(rb"(?:%(?:25)*|\\+u00)([0-9A-Fa-f]{2})|.", re.DOTALL)
 _REVERSED = re.compile(rf"[0-9]+(?:[.-][0-9]+){{3}}{HOST_NAME_GOES_ON}\Z".encode(), re.IGNORECASE)
-#: So far around a candidate another character may belong to it: two groups of base64 on each side; a whole
-#: fingerprint of which every character is percent-encoded, twice.
-_AROUND, _FAR_AROUND = 8, 256
+_DASHED = re.compile(rb"[0-9]{1,3}(?:-[0-9]{1,3}){3}\Z")
+_FRACTION = re.compile(rb"\.[0-9]")
+_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u[0-9A-Fa-f]{0,3}\Z")
+#: What another expression finds may begin so far before the end of a candidate that came to nothing.
+_OVERLAP = 8
 
-Search = Callable[[bytes, int], tuple[int, int] | None]
+#: Further than this beyond where it begins no address reaches, in any spelling.
+_REACH = 128
+
+#: (data, where to begin[, where to end]) -> where the first match begins and ends, or None.
+Search = Callable[..., "tuple[int, int] | None"]
 
 
 def pattern(alternatives: Iterable[bytes]) -> Search:
-    """A search for the first of many regular expressions, in any case: ``search(data, start)`` gives
-    where it begins and ends (the longest that begins there), or None."""
+    """A search for the first of many regular expressions, in any case: where it begins and ends (the
+    longest that begins there)."""
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1
     options.case_sensitive = False
     options.longest_match = True
-    options.max_mem = 256 * 1024 * 1024  # else a large table falls back to a slow machine
+    options.max_mem = 256 * 1024 * 1024
     options.log_errors = False
     compiled = re2.compile(b"|".join(alternatives), options)
 
-    def search(data: bytes, start: int) -> tuple[int, int] | None:
-        match = compiled.search(data, start)
+    def search(data: bytes, start: int, end: int | None = None) -> tuple[int, int] | None:
+        match = compiled.search(data, start, len(data) if end is None else end)
         return match.span() if match else None
 
     return search
 
 
-class Found(NamedTuple):
-    """Where a secret stands; ``coded`` when it is written in base64 or percent-encoded."""
-
-    start: int
-    end: int
-    coded: bool
+def after(start: int, end: int) -> int:
+    """Where to go on behind a candidate that came to nothing."""
+    return max(start + 1, end - _OVERLAP)
 
 
 class Secrets:
-    """Addresses (without port) and fingerprints, to be found and cut out wherever they stand.
+    """Addresses (without port) and fingerprints, to be found and cut out wherever they stand."""
 
-    ``own`` when the addresses are the volunteer's own: then they are looked for in more spellings, also
-    as ``numbers``, and as the bytes ``packed`` of a packet.
-    """
+    #: As numbers, and as the bytes of a packet: only a volunteer's own are looked for so.
+    numbers: frozenset[int] = frozenset()
+    packed: tuple[bytes, ...] = ()
 
-    def __init__(
-        self, addresses: Iterable[str], fingerprints: Iterable[str] = (), *, own: bool = False
-    ) -> None:
-        addresses = sorted(addresses)
-        expressions = [(own_address_expression if own else address_expression)(one) for one in addresses]
-        expressions += [fingerprint_expression(fingerprint) for fingerprint in fingerprints]
-        self.plain = sorted(expressions)
-        """The secrets as regular expressions, for a larger pattern."""
-        self.alternatives = [*self.plain, IN_BASE64, PERCENT_ENCODED] if expressions else []
-        """The same, and what may be one of them, coded."""
-        self.numbers = frozenset().union(*map(own_numbers, addresses)) if own else frozenset[int]()
-        self.packed = [ipaddress.ip_address(one).packed for one in addresses] if own else []
+    def __init__(self, addresses: Iterable[str], fingerprints: Iterable[str] = ()) -> None:
+        self._known = Known.of(list(addresses), list(fingerprints))
+        self.clear = self._known.expressions()
+        """Regular expressions for a larger pattern: what may be one of them in clear."""
+
+    @property
+    def alternatives(self) -> tuple[bytes, ...]:
+        """The same, with what may be one of them coded."""
+        return (*self.clear, *CODED) if self.clear else ()
 
     @functools.cached_property
     def _search(self) -> Search:
         return pattern(self.alternatives)
-
-    @functools.cached_property
-    def _search_plain(self) -> Search:
-        return pattern(self.plain)
 
     def stand_in(self, line: bytes) -> bool:
         """Whether any secret stands in a line."""
@@ -104,105 +98,83 @@ class Secrets:
     def find(self, line: bytes) -> Iterator[Found]:
         """Where secrets stand in a line, in order, not overlapping."""
         last = -1
-        place = self._search(line, 0) if self.alternatives else None
+        place = self._search(line, 0) if self.clear else None
         while place:
-            found = self._verified(line, *place, is_first=place[0] != last)
-            if found:
+            if found := self.at(line, *place, kind_of(line[place[0] : place[1]]), last):
                 yield found
                 last = following = found.end
             else:
-                following = place[0] + 1
+                following = max(last, after(*place))
             place = self._search(line, following)
+
+    def at(self, line: bytes, start: int, end: int, kind: str | None, last: int = -1) -> Found | None:
+        """The first secret in a candidate of this ``kind``; ``last`` is where the one before it ended."""
+        if kind is None:
+            return None
+        if found := self.coded_at(line, start, end, kind):
+            return found
+        if kind in ("base64", "encoded"):
+            return known_in(line, start, end, self._known)
+        return known_at(line, max(start, last), end, kind, self._known, last)
+
+    def coded_at(self, line: bytes, start: int, end: int, kind: str) -> Found | None:
+        """The secret that is coded here."""
+        for decoded, where in decodings(line, start, end, kind):
+            if found := self._in_clear(decoded):
+                first, last = where(found.start, found.end)
+                return Found(first, last, line[first:last] != decoded[found.start : found.end])
+        return None
+
+    def _in_clear(self, text: bytes) -> Found | None:
+        """The first secret in what was decoded."""
+        return known_in(text, 0, len(text), self._known)
 
     def cut(self, line: bytes, marker: bytes) -> tuple[bytes, int]:
         """The line with every secret replaced by the marker, and how many there were."""
-        pieces, last, count = [], 0, 0
-        for start, end, _ in self.find(line):
-            pieces += [line[last:start], marker]
-            last, count = end, count + 1
-        return b"".join([*pieces, line[last:]]) if count else line, count
+        pieces, end, count = [], 0, 0
+        for found in self.find(line):
+            pieces += [line[end : found.start], marker]
+            end, count = found.end, count + 1
+        return b"".join([*pieces, line[end:]]) if count else line, count
 
-    def coded_at(self, line: bytes, start: int, end: int) -> Found | None:
-        """The secret that is written in base64 or percent-encoded here, if it is one; where it stands."""
-        if _PERCENT_ENCODED.fullmatch(line, start, end) and (found := self._encoded_at(line, start, end)):
+
+class OwnAddresses(Secrets):
+    """The volunteer's own addresses, in more spellings, also as ``numbers`` and as bytes of a packet."""
+
+    def __init__(self, addresses: Iterable[str]) -> None:
+        addresses = sorted(addresses)
+        super().__init__(())
+        self.clear = tuple(own_address_expression(address) for address in addresses)
+        self.numbers = frozenset[int]().union(*map(own_numbers, addresses))
+        self.packed = tuple(ipaddress.ip_address(address).packed for address in addresses)
+
+    @functools.cached_property
+    def _search_clear(self) -> Search:
+        return pattern(self.clear)
+
+    def at(self, line: bytes, start: int, end: int, kind: str | None, last: int = -1) -> Found | None:
+        """As above; what is no candidate is one of the volunteer's other spellings."""
+        if kind and (found := self.coded_at(line, start, end, kind)):
             return found
-        if _IN_BASE64.fullmatch(line, start, end):
-            return self._in_base64_at(line, start, end)
-        return None
-
-    def _in_base64_at(self, line: bytes, start: int, end: int) -> Found | None:
-        begin, window = _window(line, start, end, _AROUND, _BASE64_BEFORE, _BASE64)
-        window = window.translate(_FROM_URL)
-        for offset in range(4):
-            letters = window[offset:]
-            decoded = base64.b64decode(letters[: len(letters) & ~3] + _PADDED[len(letters) & 3](letters))
-            if found := self._plain_in(decoded):
-                first, behind_it = begin + offset + found.start * 4 // 3, -(-found.end * 4 // 3)
-                return Found(first, begin + offset + behind_it, True)
-        return None
-
-    def _encoded_at(self, line: bytes, start: int, end: int) -> Found | None:
-        begin, window = _window(line, start, end, _FAR_AROUND, _ENCODED_BEFORE, _ENCODED)
-        characters = list(_CHARACTER.finditer(window))
-        decoded = b"".join(
-            bytes.fromhex(one[1].decode("ascii")) if one[1] else one.group() for one in characters
-        )
-        if found := self._plain_in(decoded):
-            first, last = characters[found.start], characters[found.end - 1]
-            return Found(begin + first.start(), begin + last.end(), True)
-        return None
-
-    def _plain_in(self, decoded: bytes) -> Found | None:
-        place = self._search_plain(decoded, 0)
-        while place:
-            if found := self._on_its_own_at(decoded, *place, is_first=True):
+        limit = min(len(line), end + _REACH)
+        place = self._search_clear(line, start, limit)
+        while place and place[0] < end:
+            if found := _own_at(line, *place, is_first=place[0] != last):
                 return found
-            place = self._search_plain(decoded, place[0] + 1)
+            place = self._search_clear(line, place[0] + 1, limit)
         return None
 
-    def _verified(self, line: bytes, start: int, end: int, *, is_first: bool) -> Found | None:
-        """What was found, when it is really one of the secrets."""
-        if is_candidate(line, start, end):
-            if found := self.coded_at(line, start, end):
-                return found
-            place = self._search_plain(line, start)  # a fingerprint may look like base64 of something else
-            if place is None or place[0] != start:
-                return None
-            end = place[1]
-        return self._on_its_own_at(line, start, end, is_first=is_first)
-
-    def _on_its_own_at(self, line: bytes, start: int, end: int, *, is_first: bool) -> Found | None:
-        found = line[start:end]
-        if _REVERSED.match(found):
-            end, found = end - 2, found[:-2]
-        if _is_inside_an_escape(line, start) or not _on_its_own(line, start, end, is_first=is_first):
-            return None
-        return Found(start, end, False)
+    def _in_clear(self, text: bytes) -> Found | None:
+        return self.at(text, 0, len(text), None)
 
 
-_FROM_URL = bytes.maketrans(b"-_", b"+/")
-#: What completes the last letters of base64, by how many of four there are. (One alone codes nothing.)
-_PADDED: list[Callable[[bytes], bytes]] = [
-    lambda letters: b"",
-    lambda letters: b"",
-    lambda letters: letters[-2:] + b"==",
-    lambda letters: letters[-3:] + b"=",
-]
-
-
-def is_candidate(data: bytes, start: int, end: int) -> bool:
-    """Whether what a larger pattern found may be a secret, coded, to be looked at with coded_at."""
-    return bool(_IN_BASE64.fullmatch(data, start, end) or _PERCENT_ENCODED.fullmatch(data, start, end))
-
-
-def _window(
-    line: bytes, start: int, end: int, around: int, before: re.Pattern[bytes], behind: re.Pattern[bytes]
-) -> tuple[int, bytes]:
-    """A place in a line with what stands around it and may belong to it; and where that begins."""
-    left = before.search(line[max(0, start - around) : start])
-    right = behind.match(line[end : end + around])
-    begin = start - len(left.group() if left else b"")
-    return begin, line[begin : end + len(right.group() if right else b"")]
+def _own_at(line: bytes, start: int, end: int, *, is_first: bool) -> Found | None:
+    if _REVERSED.match(line[start:end]):
+        end -= 2
+    inside = line.rfind(b"\\u", max(0, start - 5), start) >= 0 and _ESCAPE.search(line[:start][-64:])
+    if inside or not _on_its_own(line, start, end, is_first=is_first):
+        return None
+    return Found(start, end, False)
 
 
 def _on_its_own(line: bytes, start: int, end: int, *, is_first: bool) -> bool:
@@ -211,8 +183,6 @@ def _on_its_own(line: bytes, start: int, end: int, *, is_first: bool) -> bool:
     What stands directly behind another secret (not ``is_first``) has nothing before it.
     """
     found = line[start:end]
-    if len(found) >= 40 and not set(found) & set(b".:-"):
-        return True  # 40 hexadecimal digits are never part of something harmless
     is_number = found.isdigit()
     dotted = is_number or b"." in found or _DASHED.match(found)
     more = _HEX if b":" in found or not dotted else _DIGITS
@@ -222,19 +192,13 @@ def _on_its_own(line: bytes, start: int, end: int, *, is_first: bool) -> bool:
         return False
     if not is_first or not start or line[start - 1] not in more:
         return not (is_number and start > 1 and line[start - 1] in b"." and line[start - 2] in _DIGITS)
-    # What looks like a digit before it may be the end of an escape: \u00e9, %20, \b or \f.
+    return ends_an_escape(line, start)
+
+
+def ends_an_escape(line: bytes, start: int) -> bool:
+    """Whether what looks like a digit before a place is the end of an escape: \\u00e9, %20, \\b or \\f."""
     return (
         (start >= 6 and line[start - 6 : start - 4] == b"\\u")
         or (start >= 3 and line[start - 3 : start - 2] == b"%" and line[start - 2] in _HEX)
         or line[start - 2 : start] in (b"\\b", b"\\f")
     )
-
-
-_DASHED = re.compile(rb"[0-9]{1,3}(?:-[0-9]{1,3}){3}\Z")
-_FRACTION = re.compile(rb"\.[0-9]")
-_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u[0-9A-Fa-f]{0,3}\Z")
-
-
-def _is_inside_an_escape(line: bytes, start: int) -> bool:
-    """Whether a place is between the digits of ``\\u00e9``: those are no part of what follows them."""
-    return line.rfind(b"\\u", max(0, start - 5), start) >= 0 and bool(_ESCAPE.search(line[:start][-64:]))

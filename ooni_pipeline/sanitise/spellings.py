@@ -15,7 +15,7 @@ JSON inside strings needs nothing more: nobody has to escape these characters th
 The volunteer's own addresses in these as well: numbers with leading zeros; as an integer and in hexadecimal
 in both byte orders; with dashes for separators; reversed, as in host names and below ``ip6.arpa``.
 
-All are regular expressions as re2 understands them, to be matched in any case.
+The expressions are such as re2 understands them, to be matched in any case.
 """
 
 from __future__ import annotations
@@ -28,41 +28,27 @@ from collections.abc import Callable
 HOST_NAME_GOES_ON = r"[.-][a-z_]"
 
 
-def address_expression(address: str) -> bytes:
-    """Every way in which any address is written."""
-    ip = ipaddress.ip_address(address)
-    if isinstance(ip, ipaddress.IPv4Address):
-        high, low = divmod(int(ip), 1 << 16)
-        mapped = f"ffff:0{{0,3}}{high:x}:0{{0,3}}{low:x}"
-        return "|".join([str(ip).replace(".", r"\."), mapped]).encode()
-    return "|".join(_ipv6_forms(ip, ":")).encode()
-
-
 def own_address_expression(address: str) -> bytes:
     """Every way in which the volunteer's own address is written."""
     ip = ipaddress.ip_address(address)
-    more = [f"{int(ip)}", f"{_swapped(ip)}", f"{int.from_bytes(ip.packed, 'big'):0{2 * len(ip.packed)}x}"]
-    more.append(ip.packed[::-1].hex())
+    forms = [f"{int(ip)}", f"{_swapped(ip)}", f"{int.from_bytes(ip.packed, 'big'):0{2 * len(ip.packed)}x}"]
+    forms.append(ip.packed[::-1].hex())
     if isinstance(ip, ipaddress.IPv4Address):
+        high, low = divmod(int(ip), 1 << 16)
+        forms.append(f"ffff:0{{0,3}}{high:x}:0{{0,3}}{low:x}")
         numbers = [f"0{{0,2}}{number}" for number in ip.packed]
-        more += [r"\.".join(numbers), "-".join(numbers), "-".join(reversed(numbers))]
-        more.append(r"\.".join(reversed(numbers)) + HOST_NAME_GOES_ON)
+        forms += [r"\.".join(numbers), "-".join(numbers), "-".join(reversed(numbers))]
+        forms.append(r"\.".join(reversed(numbers)) + HOST_NAME_GOES_ON)
     else:
-        more += _ipv6_forms(ip, "[:-]")
-        more.append(r"\.".join(reversed(ip.exploded.replace(":", ""))))
-    return address_expression(address) + b"|" + "|".join(dict.fromkeys(more)).encode()
+        forms += _ipv6_forms(ip, "[:-]")
+        forms.append(r"\.".join(reversed(ip.exploded.replace(":", ""))))
+    return "|".join(dict.fromkeys(forms)).encode()
 
 
 def own_numbers(address: str) -> set[int]:
     """The volunteer's own address as numbers, in both byte orders."""
     ip = ipaddress.ip_address(address)
     return {int(ip), _swapped(ip)}
-
-
-def fingerprint_expression(fingerprint: str) -> bytes:
-    """Every way in which a fingerprint is written."""
-    groups = [fingerprint[place : place + 4] for place in range(0, len(fingerprint), 4)]
-    return "|".join([fingerprint, "[ +]".join(groups)]).encode()
 
 
 def _ipv6_forms(ip: ipaddress.IPv6Address, colon: str) -> list[str]:
@@ -107,9 +93,7 @@ def _in_base64() -> bytes:
 IN_BASE64 = _in_base64()
 
 _ENCODED = r"(?:%(?:25)*|\\+u00)"
-#: Where a percent-encoded one may stand: an encoded separator between hexadecimal digits, or two encoded
-#: digits in a row. (To look for each in this spelling too takes more memory than there is.)
-PERCENT_ENCODED = (
-    rf"[0-9a-f]{_ENCODED}(?:2e|3a|20)[0-9a-f%\\]"
-    rf"|{_ENCODED}(?:3[0-9]|[46][1-6]){_ENCODED}(?:2e|3[0-9a]|[46][1-6])"
-).encode()
+#: Where a percent-encoded one may stand: a run of its characters of which one at least is encoded.
+PERCENT_ENCODED = (rf"[0-9a-f.:]*(?:{_ENCODED}(?:2e|3[0-9a]|20|[46][1-6])[0-9a-f.: ]*)+").encode()
+#: The shortest, 1%2E1.1.1, has as many characters.
+SHORTEST_ENCODED = 9
