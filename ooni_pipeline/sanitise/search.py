@@ -100,7 +100,9 @@ class Secrets:
         last = -1
         place = self._search(line, 0) if self.clear else None
         while place:
-            if found := self.at(line, *place, kind_of(line[place[0] : place[1]]), last):
+            found = self.at(line, *place, kind_of(line[place[0] : place[1]]), last)
+            if found and found.end > last:  # around a coded one the former is seen again
+                found = found._replace(start=max(found.start, last))
                 yield found
                 last = following = found.end
             else:
