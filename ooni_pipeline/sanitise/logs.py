@@ -25,7 +25,7 @@ OUTPUTS = ("stdout", "stderr")
 _BEGINS = r"(?:[/~.]|[A-Za-z0-9_+-]+/|-[a-z](?:[/~.]|[a-z]:)|file:)"
 _HOLDS = (
     r"(?:\\|[\s=,;'(<>|](?:[/~.]|[A-Za-z0-9_+-]+/)|:[/~.][^/\"]"
-    r"|[0-9]+\.[0-9]+\.[0-9]+\.[0-9]|[0-9a-f]*:[0-9a-f]*:|[0-9a-f]{40}|bridge)"
+    r"|file:|[0-9]+\.[0-9]+\.[0-9]+\.[0-9]|[0-9a-f]*:[0-9a-f]*:|[0-9a-f]{40}|bridge)"
 )
 #: A list of arguments, behind its bracket, up to one in which there may be something to cut.
 _ARGUMENTS = rf'(?:"[^"\\]*"|[^"\]{{}}\[])*(?:[{{\[]|"(?:{_BEGINS}|[^"]*{_HOLDS}))'

@@ -26,7 +26,7 @@ _RELATIVES = re.compile(rf"(?:^|(?<=[\s\"'=,]))(?:{_RELATIVE})")
 _A_HOST = re.compile(r"[^/\\]*\.")
 _A_URL = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*://")
 _BEFORE_A_PATH = re.compile(
-    r"(?:\A|(?<=\s))-[A-Za-z](?=[/~.\\]|[A-Za-z]:[\\/])|\bfile:(?://)?(?=[/\\])", re.IGNORECASE
+    r"(?:\A|(?<=\s))-[A-Za-z](?=[/~.\\]|[A-Za-z]:[\\/])|file:(?://)?(?=[/\\])", re.IGNORECASE
 )
 #: Names of users that name nobody.
 _NOBODY = frozenset({"", "all", "default", "public", "shared", "user", "users", "root", "home"})
