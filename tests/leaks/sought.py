@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -10,14 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.leaks.addresses import parsed, plain, wide
-from tests.leaks.layers import base64_runs, layers
+from tests.leaks.layers import layers
 
 _FINGERPRINT = re.compile(r"[0-9A-Fa-f]{40,}")
-_IN_FOURS = re.compile(r"[0-9A-Fa-f]{4}(?:[\s+]{1,2}[0-9A-Fa-f]{4}){9,}")
-#: Characters of base64 that are the same wherever in a larger text 20 bytes begin: 16 or 17 whole bytes.
-_CORE = 24
-#: Any core holds one whole block of 8 among those that begin at every 16th place, wherever it begins.
-_BLOCK, _STRIDE = 8, 16
+_IN_FOURS = re.compile(r"[0-9A-Fa-f]{4}(?:[ +][0-9A-Fa-f]{4}){9,}")
+#: Layers in which more spellings of a volunteer's address are looked for; in code only the plain ones.
+_IN_CLEAR = ("", "JSON")
 
 
 @dataclass(frozen=True)
@@ -41,8 +38,6 @@ class Sought:
     fingerprints: dict[str, str] = field(default_factory=dict)
     canaries: dict[str, str] = field(default_factory=dict)
     own: dict[bytes, str] = field(default_factory=dict)
-    _cores: dict[str, str] = field(default_factory=dict)
-    _blocks: set[str] = field(default_factory=set)
     _canary: re.Pattern[str] | None = None
 
     def add_table(self, path: Path) -> None:
@@ -65,13 +60,9 @@ class Sought:
 
     def add_fingerprint(self, fingerprint: str, name: str) -> None:
         digits = fingerprint.lower()
+        if not re.fullmatch("[0-9a-f]{40}", digits):
+            raise ValueError
         self.fingerprints[digits] = name
-        for before in range(3):  # at the three alignments
-            encoded = base64.b64encode(b"\0" * before + bytes.fromhex(digits)).decode()
-            first = (0, 2, 3)[before]
-            core = encoded[first : first + _CORE]
-            self._cores[core] = digits
-            self._blocks.update(core[at : at + _BLOCK] for at in range(_CORE - _BLOCK + 1))
 
     def add_canaries(self, canaries: Iterable[str]) -> None:
         for canary in canaries:
@@ -86,19 +77,19 @@ class Sought:
         here = dict.fromkeys(own, "own address")
         found: dict[tuple[str, str, str], Hit] = {}
         for view, layer in layers(text):
-            for what, spelling, secret in self._in_view(view, here):
+            for what, spelling, secret in self._in_view(view, layer in _IN_CLEAR, here):
                 told = f"{layer} > {spelling}" if layer else spelling
                 found.setdefault((what, spelling, secret), Hit(what, told, secret))
         return set(found.values())
 
-    def _in_view(self, view: str, here: dict[bytes, str]) -> Iterator[tuple[str, str, str]]:
+    def _in_view(self, view: str, in_clear: bool, here: dict[bytes, str]) -> Iterator[tuple[str, str, str]]:
         if self.canaries:
             lowered = view.lower()
             for match in self._canary_pattern().finditer(lowered):
                 canary = match[0]
                 yield self.canaries[canary], "plain", canary
         if self.own or here:
-            for packed, spelling in wide(view):
+            for packed, spelling in wide(view) if in_clear else plain(view):
                 if packed in here or packed in self.own:
                     yield here.get(packed) or self.own[packed], spelling, packed.hex()
         if self.bridges:
@@ -113,12 +104,6 @@ class Sought:
             yield from self._windows(match[0].lower(), "fingerprint")
         for match in _IN_FOURS.finditer(view):
             yield from self._windows(re.sub(r"[\s+]", "", match[0]).lower(), "fingerprint in fours")
-        for run in base64_runs(view, _CORE):
-            if self._blocks.isdisjoint([run[at : at + _BLOCK] for at in range(0, len(run), _STRIDE)]):
-                continue
-            for start in range(len(run) - _CORE + 1):
-                if digits := self._cores.get(run[start : start + _CORE]):
-                    yield self.fingerprints[digits], "fingerprint, its bytes in base64", digits
 
     def _windows(self, digits: str, spelling: str) -> Iterator[tuple[str, str, str]]:
         for start in range(len(digits) - 39):

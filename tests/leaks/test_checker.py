@@ -19,7 +19,7 @@ from tests.leaks.addresses import parsed
 from tests.leaks.own import own_addresses
 from tests.leaks.scan import Search
 from tests.leaks.sought import Sought
-from tests.leaks.spellings import address_spellings, fingerprint_spellings, nested, own_spellings
+from tests.leaks.spellings import address_spellings, fingerprint_spellings, own_spellings
 
 HERE = Path(__file__).parent
 TOP = HERE.parents[1]
@@ -106,13 +106,6 @@ def test_every_spelling_of_a_bridge_is_found(sought: Sought, secret: str, spelli
     forms = fingerprint_spellings(secret) if secret == FINGERPRINT else address_spellings(secret)
     name = "bridge 2" if secret == V6 else "bridge 1"
     assert names(sought, written(forms[spelling], form)) == {name}, forms[spelling]
-
-
-@pytest.mark.parametrize("form", ["line", "key", "row"])
-@pytest.mark.parametrize("spelling", nested(V4))
-def test_encodings_over_each_other_are_taken_off(sought: Sought, spelling: str, form: str) -> None:
-    for secret in (V4, FINGERPRINT):
-        assert names(sought, written(nested(secret)[spelling], form)) == {"bridge 1"}
 
 
 @pytest.mark.parametrize("form", ["line", "row"])
