@@ -3,8 +3,8 @@
 ``python -m tests.leaks --help`` says how it is used. A test looks with ``ast`` that no module here but the
 tests themselves imports the pipeline: a fault that both had would be seen by neither.
 
-The closed list of spellings that the sanitiser removes and this search demands (README, "What must not be
-public", says the same). Addresses, of bridges and of volunteers:
+The closed list of spellings that the sanitiser removes and this search demands (README, "What is removed,
+what is kept", says the same). Addresses, of bridges and of volunteers:
 
 - IPv4 as four numbers; IPv4 in IPv6 (``::ffff:192.0.2.1``, ``::ffff:c000:201``), compressed or in full;
 - IPv6 compressed (any run of zeros as ``::``), in full, with and without leading zeros, in either case;

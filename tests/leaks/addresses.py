@@ -6,6 +6,7 @@ spelling of one of them is forgotten because nobody wrote it down: what parses a
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 from collections.abc import Iterator
@@ -121,10 +122,12 @@ def _quads(text: str, separator: str) -> Iterator[tuple[int, int, bytes, bool]]:
                 yield begin - len(first[1]), match.end(1), bytes(numbers), padded
 
 
-def _in_groups(run: str) -> Iterator[Found]:
+@functools.lru_cache(maxsize=8192)
+def _in_groups(run: str) -> tuple[Found, ...]:
     """Every address that stands in a run of groups: a port may stand before or behind it."""
     if "::" not in run and run.count(":") < 6:
-        return  # a time of day, mostly
+        return ()  # a time of day, mostly
+    found = []
     groups = run.split(":")
     for start in range(len(groups)):
         for end in range(start + 2, min(start + _MOST_GROUPS, len(groups)) + 1):
@@ -141,4 +144,5 @@ def _in_groups(run: str) -> Iterator[Found]:
                 address = ipaddress.IPv6Address(text)
             except ValueError:
                 continue
-            yield _packed(address), "IPv4 in IPv6" if address.ipv4_mapped else "IPv6"
+            found.append((_packed(address), "IPv4 in IPv6" if address.ipv4_mapped else "IPv6"))
+    return tuple(found)

@@ -39,7 +39,8 @@ class Planted:
     """Canaries by where they stand, and the raw reports that hold them.
 
     ``known`` is a bridge table for the sanitiser, ``unknown`` one of bridges that it must not need to know.
-    ``quoted`` are texts that may be published but are an entry's content: none may be in a log.
+    ``quoted`` are texts that may be published but are an entry's content: none may be in a log. ``where``
+    says of each secret where it stands, ``about`` of each report for which of those it was made.
     """
 
     known: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -49,17 +50,22 @@ class Planted:
     own: dict[str, str] = field(default_factory=dict)
     where: dict[str, str] = field(default_factory=dict)
     reports: dict[str, bytes] = field(default_factory=dict)
+    about: dict[str, set[str]] = field(default_factory=dict)
+    _begun: list[str] = field(default_factory=list)
+    _written: bool = False
 
     def text(self, where: str) -> str:
         """A new text."""
         made = f"canary{len(self.texts):05d}z"
-        self.texts[made] = self.where[made] = where
+        self.texts[made] = where
+        self._remember(made, where)
         return made
 
     def quote(self, where: str) -> str:
         """A new text that may be published, and must not be quoted."""
         made = f"quoted{len(self.quoted):05d}z"
-        self.quoted[made] = self.where[made] = where
+        self.quoted[made] = where
+        self._remember(made, where)
         return made
 
     def address(self, where: str, version: int = 4) -> str:
@@ -70,7 +76,7 @@ class Planted:
         else:
             made = f"2001:db8:{number + 0x1A00:x}::5:{number + 0x3B:x}"
         self.own[made] = where
-        self._remember(made, where)
+        self._remember((parsed(made) or b"").hex(), where)
         return made
 
     def bridge(self, where: str, *, known: bool, version: int = 4) -> Bridge:
@@ -85,12 +91,16 @@ class Planted:
         bridge = Bridge(address, fingerprint)
         line = {"fingerprint": fingerprint, "distributor": "email", "transport": "obfs4"}
         table[bridge.place] = line
-        self._remember(address, where)
-        self.where[fingerprint.lower()] = where
+        self._remember((parsed(address) or b"").hex(), where)
+        self._remember(fingerprint.lower(), where)
         return bridge
 
-    def _remember(self, address: str, where: str) -> None:
-        self.where[(parsed(address) or b"").hex()] = where
+    def _remember(self, secret: str, where: str) -> None:
+        """The reports that are added next are about it, until another secret is made after one of them."""
+        if self._written:
+            self._begun, self._written = [], False
+        self._begun.append(where)
+        self.where[secret] = where
 
     def add(self, test_name: str, entries: Iterable[dict[str, Any]], *bad: str) -> str:
         """A JSON report of entries, and of lines that are none; the name that it gets."""
@@ -107,7 +117,13 @@ class Planted:
 
     def _add(self, test_name: str, extension: str, content: str) -> str:
         name = f"20160801T120000Z-{test_name}-planted{len(self.reports):04d}-AS1-GR-probe-0.2.0.{extension}"
+        return self.add_file(name, content)
+
+    def add_file(self, name: str, content: str) -> str:
+        """A report under a name of its own."""
         self.reports[name] = content.encode()
+        self.about[name] = set(self._begun)
+        self._written = True
         return name
 
     def write(self, directory: Path, each: int = 1) -> None:

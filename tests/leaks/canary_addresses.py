@@ -18,6 +18,7 @@ from tests.leaks.canaries import (
     in_base64,
     with_response,
 )
+from tests.leaks.entries import RESOLVERS
 from tests.leaks.spellings import own_spellings
 
 
@@ -26,6 +27,7 @@ def plant(planted: Planted) -> None:
     _in_yaml(planted)
     _no_address(planted)
     _near_resolvers(planted)
+    _numbers(planted)
 
 
 def _quoting(address: str, kind: int = 11) -> Entry:
@@ -54,15 +56,33 @@ def _echo(address: str) -> str:
     return json.dumps({"headers_dict": headers, "request_line": "GET / HTTP/1.1", "request_headers": pairs})
 
 
+def _raw_echo(address: str) -> str:
+    return f"GET / HTTP/1.1\r\nHost: a.test\r\nX-Forwarded-For: 10.9.8.7, {address}\r\nUser-Agent: x\r\n\r\n"
+
+
 def _keys(**test_keys: Any) -> Entry:
     return {"test_keys": test_keys}
+
+
+def _packet_between(source: str, destination: str) -> Entry:
+    """A packet that was not masked: SYN, without what scapy says of it."""
+    ends = _packed(source) + _packed(destination)
+    if len(ends) == 8:
+        raw = bytes([0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0]) + ends
+    else:
+        raw = bytes([0x60, 0, 0, 0, 0, 20, 6, 64]) + ends
+    return {"raw_packet": in_base64(raw + b"\0\x50\1\xbb" * 5)}
+
+
+def _other(address: str) -> str:
+    return "2001:db8:ffff::8" if ":" in address else "203.0.113.9"
 
 
 def _answered(packet: Entry) -> Entry:
     return _keys(answered_packets=[packet])
 
 
-def _remote(raw: str) -> Entry:
+def _remote(raw: Any) -> Entry:
     return _keys(web100_snap={"RemAddress": raw})
 
 
@@ -92,7 +112,24 @@ OWN_SOURCES: tuple[tuple[str, str, Place], ...] = (
     ("ndt", "web100 hex", lambda one: _remote(_packed(one).hex())),
     ("ndt", "web100 hex reversed", lambda one: _remote("0x" + _packed(one)[::-1].hex().upper())),
     ("ndt", "web100 text", _remote),
+    ("ndt", "web100 integer", lambda one: _remote(int.from_bytes(_packed(one)[:4], "big"))),
     ("ndt7", "ConnectionInfo", _client),
+    ("ndt", "client_ip", lambda one: _keys(client_ip=one)),
+    ("ndt", "ClientIP", lambda one: _keys(server={"ClientIP": one})),
+    ("dash", "client_address", lambda one: _keys(client_address=one)),
+    ("http_invalid_request_line", "client_addr", lambda one: _keys(client_addr=one)),
+    ("ndt", "ClientAddress", lambda one: _keys(ClientAddress=one)),
+    ("tcp_traceroute", "sent_packets", lambda one: _keys(sent_packets=[_packet_between(one, _other(one))])),
+    (
+        "tcp_traceroute",
+        "received_packets",
+        lambda one: _keys(received_packets=[_packet_between(_other(one), one)]),
+    ),
+    (
+        "tcp_traceroute",
+        "answered_packets",
+        lambda one: _keys(answered_packets=[[_packet_between(_other(one), one)]]),
+    ),
     ("multi_protocol_traceroute", "quoted source", lambda one: _answered(_quoting(one))),
     ("multi_protocol_traceroute", "unreachable", lambda one: _answered(_quoting(one, 3))),
     ("multi_protocol_traceroute", "long summary", lambda one: _answered({"summary": _long_summary(one)})),
@@ -101,6 +138,14 @@ OWN_SOURCES: tuple[tuple[str, str, Place], ...] = (
     ("torsf", "guessed in a list", lambda one: _keys(tor_logs=["[notice] begin", _guessed(one)])),
     ("http_host", "echo", lambda one: _keys(requests=[with_response(body=_echo(one))])),
     ("http_header_field_manipulation", "echo", lambda one: _keys(requests=[with_response(body=_echo(one))])),
+    ("http_invalid_request_line", "raw echo", lambda one: _keys(received=[_raw_echo(one)])),
+)
+#: Of those: what holds nothing but the address, and may hold anything else.
+OF_ONE_KEY = frozenset(
+    {
+        *("probe_ip", "probe_ip below", "real_address", "internal_address", "web100 text"),
+        *("client_ip", "ClientIP", "client_address", "client_addr", "ClientAddress"),
+    }
 )
 
 
@@ -108,7 +153,7 @@ def _in_json(planted: Planted) -> None:
     """Each source, and each spelling in another entry before it, behind it and beside it."""
     for test_name, name, source in OWN_SOURCES:
         for version in (4, 6):
-            if version == 6 and "summary" in name:
+            if version == 6 and ("summary" in name or name == "web100 integer"):
                 continue
             own = planted.address(f"{test_name} {name}", version)
             elsewhere = _elsewhere(own)
@@ -118,7 +163,7 @@ def _in_json(planted: Planted) -> None:
             planted.add(test_name, [*elsewhere, beside, *elsewhere[:3], resolver])
         own = planted.address(f"broken {test_name} {name}")
         entries = [source(own), _keys(failure=own)]
-        if name in ("probe_ip", "probe_ip below", "real_address", "internal_address"):
+        if name in OF_ONE_KEY and name != "web100 text":
             entries += [source(value) for value in broken(own)]
         planted.add(test_name, entries, *cut_short(test_name, own))
 
@@ -152,7 +197,7 @@ def _in_yaml(planted: Planted) -> None:
 def _no_address(planted: Planted) -> None:
     """What stands where the volunteer's address should, and is something else."""
     for test_name, name, source in OWN_SOURCES:
-        if name in ("probe_ip", "probe_ip below", "real_address", "internal_address", "web100 text"):
+        if name in OF_ONE_KEY:
             text = planted.text(f"no address in {test_name} {name}")
             planted.add(test_name, [source(text), source(f"{text}.dsl.example"), source([text])])
     text = planted.text("no address in ConnectionInfo")
@@ -161,9 +206,18 @@ def _no_address(planted: Planted) -> None:
 
 def _near_resolvers(planted: Planted) -> None:
     """Resolvers in the volunteer's own network, which is what a router at home is."""
-    for version, near in ((4, "198.18.{}.7"), (6, "2001:db8:{}:9::53")):
-        own = planted.address(f"near a resolver, IPv{version}", version)
-        beside = near.format(own.split(".")[2] if version == 4 else own.split(":")[2])
-        for key in ("resolver_ip", "client_resolver"):
-            entries: list[Entry] = [{key: beside}, {"test_keys": {key: beside}}]
+    for key in sorted(RESOLVERS):
+        for version, near in ((4, "198.18.{}.7"), (6, "2001:db8:{}:9::53")):
+            own = planted.address(f"near a resolver in {key}", version)
+            beside = near.format(own.split(".")[2] if version == 4 else own.split(":")[2])
+            entries: list[Entry] = [{key: beside}, {"test_keys": {key: beside, "queries": [{key: beside}]}}]
             planted.add("web_connectivity", [*entries, {"probe_ip": own}])
+
+
+def _numbers(planted: Planted) -> None:
+    """An address as a number in JSON: as it is, and where no marker can be put for it."""
+    own = planted.address("own address as a number")
+    numbers = [int.from_bytes(_packed(own), order) for order in ("big", "little")]  # type: ignore[arg-type]
+    planted.add("ndt", [{"probe_ip": own, "test_keys": {"a": numbers, "b": {"c": numbers[0]}}}])
+    own = planted.address("own address as a negative number")
+    planted.add("ndt", [{"probe_ip": own}, _keys(x=-int.from_bytes(_packed(own), "big"))])

@@ -16,7 +16,7 @@ from tests.leaks.canaries import (
     in_base64,
     with_response,
 )
-from tests.leaks.headers import LISTED
+from tests.leaks.headers import KEYS, LISTED
 
 
 def plant(planted: Planted) -> None:
@@ -61,6 +61,21 @@ def _headers(planted: Planted) -> None:
                         }
                     ],
                 )
+    for key in KEYS:
+        for listed in (False, True):
+            text = planted.text(f"header under {key}")
+            under = {key: [["X-Real-IP", text]] if listed else {"X-Real-IP": text}}
+            echo = {"request_line": "GET", **under}
+            for entry in (
+                {"test_keys": under},
+                {"test_keys": {"requests": [with_response(body=json.dumps(echo))]}},
+            ):
+                planted.add("http_header_field_manipulation", [entry])
+    for helper in ("http_host", "http_header_field_manipulation", "http_invalid_request_line"):
+        text = planted.text(f"raw echo in {helper}")
+        raw = f"GET / HTTP/1.1\r\nX-Client-IP: {text}\r\nx-up-subno:{text}\nHost: x\r\n\r\n"
+        body = with_response(body=raw)
+        planted.add(helper, [{"test_keys": {"received": [raw]}}, {"test_keys": {"requests": [body]}}])
     text = planted.text("header in YAML")
     record = {
         "request": {"headers": [["x-up-subno", [text]]]},

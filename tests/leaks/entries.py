@@ -12,7 +12,12 @@ from tests.leaks.own import Path, packet_bytes, walk
 from tests.leaks.sought import Hit, Sought
 
 #: Keys under which a resolver's address stands, which is often the volunteer's own router.
-RESOLVERS = frozenset({"resolver_ip", "client_resolver"})
+RESOLVERS = frozenset(
+    {
+        *("resolver_ip", "client_resolver", "resolver", "dns_resolver"),
+        *("resolver_address", "resolver_hostname"),
+    }
+)
 
 
 def hits_in_entry(entry: dict[str, Any], own: set[bytes], named: dict[Path, set[bytes]]) -> Iterator[Hit]:

@@ -136,9 +136,7 @@ class Compared:
         planted.write(root / "raw")
         self.search = Search(planted.sought(root))
         self.stages = Stages(root, root / "known_bridges.json")
-        self.stages.run(
-            path for path in sorted((root / "raw").iterdir()) if path.name != "planted report.json"
-        )
+        self.stages.run(path for path in sorted((root / "raw").iterdir()) if path.name != NO_NAME)
         self.search.read_private(self.stages.normalised)
 
     def new_leak(self, root: Path, changed: Settings) -> Hit | None:
