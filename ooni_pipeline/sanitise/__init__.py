@@ -179,7 +179,7 @@ class ReportSanitiser:
                     text = _written(entry, cuts)
                 was_cut = True
         # The last search. Where nothing was cut, this very text has just been searched.
-        if was_cut and any(secrets.stand_in(text) for _, secrets, _ in searches):
+        if was_cut and _still_leaks(text, searches):
             return None
         self.names_a_bridge |= cuts.names_a_bridge
         counts.update(+cuts.by_rule)
@@ -198,6 +198,11 @@ class ReportSanitiser:
         if hidden := cuts.hidden():
             searches.append(("bridge", hidden, MARKER))
         return [*searches, ("bridge", self._all.known, MARKER)]
+
+
+def _still_leaks(text: bytes, searches: list[tuple[str, Secrets, str]]) -> bool:
+    """The last search: whether anything that was to be cut stands in an entry as it would come out."""
+    return any(secrets.stand_in(text) for _, secrets, _ in searches)
 
 
 def _special(entry: dict[str, Any]) -> Step | None:
