@@ -7,7 +7,8 @@ The closed list of spellings that the sanitiser removes and this search demands 
 what is kept", says the same). Addresses, of bridges and of volunteers:
 
 - IPv4 as four numbers; IPv4 in IPv6 (``::ffff:192.0.2.1``, ``::ffff:c000:201``), compressed or in full;
-- IPv6 compressed (any run of zeros as ``::``), in full, with and without leading zeros, in either case;
+- IPv6 compressed (any run of zeros as ``::``), in full, with and without leading zeros, its end as four
+  numbers, in either case;
 - with whatever port, brackets, zone or punctuation around it.
 
 Fingerprints: 40 hexadecimal digits in either case, or ten groups of four with a space, ``+`` or ``%20``

@@ -217,7 +217,7 @@ def _near_resolvers(planted: Planted) -> None:
 def _numbers(planted: Planted) -> None:
     """An address as a number in JSON: as it is, and where no marker can be put for it."""
     own = planted.address("own address as a number")
-    numbers = [int.from_bytes(_packed(own), order) for order in ("big", "little")]  # type: ignore[arg-type]
+    numbers = [int.from_bytes(_packed(own), order) for order in ("big", "little")]
     planted.add("ndt", [{"probe_ip": own, "test_keys": {"a": numbers, "b": {"c": numbers[0]}}}])
     own = planted.address("own address as a negative number")
     planted.add("ndt", [{"probe_ip": own}, _keys(x=-int.from_bytes(_packed(own), "big"))])

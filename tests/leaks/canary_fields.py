@@ -76,6 +76,9 @@ def _headers(planted: Planted) -> None:
         raw = f"GET / HTTP/1.1\r\nX-Client-IP: {text}\r\nx-up-subno:{text}\nHost: x\r\n\r\n"
         body = with_response(body=raw)
         planted.add(helper, [{"test_keys": {"received": [raw]}}, {"test_keys": {"requests": [body]}}])
+    text = planted.text("somebody's address: a header names it")
+    named = with_response({"X-Forwarded-For": f"{text}, 203.0.113.50"}, "hello 203.0.113.50")
+    planted.add("http_requests", [{"test_keys": {"requests": [named]}}])
     text = planted.text("header in YAML")
     record = {
         "request": {"headers": [["x-up-subno", [text]]]},
@@ -141,9 +144,10 @@ def _fields(planted: Planted) -> None:
 def _options(planted: Planted) -> None:
     for shape in (
         "/home/{}/lists/urls.txt", "/home/user/{}/urls.txt", "C:\\Users\\{}\\urls.txt", "~{}/urls.txt",
-        "/Users/{}/x/urls.txt", "../{}/urls.txt", "file:///home/{}/urls.txt",
+        "/Users/{}/x/urls.txt", "../{}/urls.txt", "file:///home/{}/urls.txt", "lists/{}/urls.txt",
+        "/srv/{}/urls.txt",
     ):  # fmt: skip
-        text = planted.text(f"option {shape}")
+        text = planted.text(f"option {shape}" if shape[0] != "l" else "option relative")
         path = shape.format(text)
         entries: list[Entry] = [
             {"options": one}
@@ -230,6 +234,7 @@ def _process_logs(planted: Planted) -> None:
             "/home/{}/.vpn/client.conf",
             "/Users/{}/Library/x",
             "C:\\Users\\{}\\AppData\\x.exe",
+            "C:\\Users\\Max {}\\AppData\\x.exe",
             "/home/u/{}/x.py",
         ):
             text = planted.text(f"path in {test_name} {key}: {shape}")

@@ -57,11 +57,17 @@ class Stages:
             if normalise_report(job, key=KEY).digest:
                 self.sanitise(name)
 
-    def sanitise(self, name: str) -> None:
-        """Sanitise one normalised report."""
+    def sanitise(self, name: str, *, released: bool = False) -> None:
+        """Sanitise one normalised report; ``released`` as after a person has looked at it."""
         digest = _digest(self.table)
         job = self._job(name, self.normalised / f"{name}.json", self.sanitised)
-        self.outcomes[name] = sanitise_report(job, table=self.table, digest=digest, settings=self.settings)
+        self.outcomes[name] = sanitise_report(
+            job,
+            table=self.table,
+            digest=digest,
+            settings=self.settings,
+            released=frozenset([name] if released else []),
+        )
 
     def _job(self, name: str, source: Path, stage: Path) -> Job:
         stage.mkdir(parents=True, exist_ok=True)

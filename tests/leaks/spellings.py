@@ -89,6 +89,7 @@ def _v6(ip: ipaddress.IPv6Address) -> dict[str, str]:
         "in full, upper": ip.exploded.upper(),
         "no zeros": ":".join(short),
         "some zeros": ":".join([groups[0], *short[1:7], groups[7]]),
+        "end as four numbers": f"{':'.join(short[:6])}:{ipaddress.IPv4Address(ip.packed[12:])}",
         "zone": f"{ip}%eth0",
     }
     for start in range(8):
