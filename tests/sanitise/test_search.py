@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
+import itertools
 import json
 import re
 
@@ -84,6 +86,23 @@ def test_where_it_stands() -> None:
         b"192.0.2.1",
         FINGERPRINT.encode(),
     ]
+
+
+@pytest.mark.parametrize(
+    ("secret", "line"),
+    [
+        (V4, b"192.0.2.1 192%2E0%2E2%2E1"),
+        (V4, b"192.0.2.1 \\u0031\\u00392.0.2.1"),
+        ("1::2", base64.b64encode(b":1::2:1::2 1::2")),
+    ],
+)
+def test_one_that_stands_before_a_coded_one_is_not_found_for_it(secret: str, line: bytes) -> None:
+    """Again and again: the search would not come to an end, and any probe could write such a report."""
+    places = [(start, end) for start, end, _ in itertools.islice(Secrets([secret]).find(line), 10)]
+    assert len(places) == 2
+    assert places[0][1] <= places[1][0]
+    if secret == V4:
+        assert places[1] == (10, len(line))
 
 
 def test_no_secrets() -> None:
