@@ -133,6 +133,15 @@ class Planted:
             if number % each == 0 or b"quoted" in content:
                 (directory / name).write_bytes(content)
 
+    def write_one_of_each(self, directory: Path) -> None:
+        """Those that are enough for everything planted to stand in one of them."""
+        directory.mkdir(parents=True, exist_ok=True)
+        seen: set[str] = set()
+        for name, about in self.about.items():
+            if not about <= seen:
+                (directory / name).write_bytes(self.reports[name])
+                seen |= about
+
     def sought(self, directory: Path, *, quoted: bool = False) -> Sought:
         """A search for everything planted. ``directory`` takes the tables as files."""
         made = Sought()

@@ -60,7 +60,10 @@ def _held(planted: Planted) -> None:
             text = planted.text(f"in a report that asks, in a {where}")
             planted.add("web_connectivity", [{"test_keys": {"requests": [entry], "x": text, **entry}}])
         text = planted.text("in a report that asks, beside hundreds of addresses")
-        others = [{"input": f"198.51.{number // 200}.{number % 200 + 1}:443"} for number in range(250)]
+        others = [
+            {"input": f"198.51.{number // 200}.{number % 200 + 1}:443", "test_keys": {"beside": text}}
+            for number in range(250)
+        ]  # else the second report's would be duplicates
         planted.add("tcp_connect", [{"test_keys": {"x": text}}, *others, {"input": bridge.place}])
         text = planted.text("in a report that asks by its name")
         name = f"20160801T120000Z-ndt-{bridge.fingerprint}-AS1-GR-probe-0.2.0.json"

@@ -5,18 +5,18 @@ This file and the tests import the pipeline; the search that they call does not.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from ooni_pipeline.bucket.layout import Stage
 from ooni_pipeline.database.embedded import LOG_NAME
 from ooni_pipeline.database.migrate import migrate
 from ooni_pipeline.normalise.reports import normalise_report
@@ -24,6 +24,7 @@ from ooni_pipeline.report.work import Job, Outcome
 from ooni_pipeline.sanitise.bridges import load_bridge_table
 from ooni_pipeline.sanitise.reports import sanitise_report
 from ooni_pipeline.sanitise.settings import Settings
+from tests.conftest import fresh_database
 from tests.leaks.canaries import Planted
 from tests.leaks.canary_reports import canary_reports
 from tests.leaks.scan import Finding, Search
@@ -139,48 +140,88 @@ class WatchedPipeline(Pipeline):
 
     def leaks(self) -> str:
         """What is found of everything planted wherever nothing of it may be; of what may be published, in
-        logs, manifests and temporary files."""
+        logs, manifests and temporary files. (Manifests name reports, whatever a probe called them.)"""
+        found = list(self.published())
+        tables = self._tables()
+        quiet = Search(self.planted.sought(tables, quoted=True))
         seen = self.root / "seen"
-        seen.mkdir(exist_ok=True)
         (seen / "output.log").write_text("\n".join(self.printed))
         shutil.copyfile(self._server_log(), seen / "server.log")
-        self._dump(seen / "rows.txt")
-        tables = self.root / "tables"
-        tables.mkdir(exist_ok=True)
-        published = Search(self.planted.sought(tables))
-        published.sought.add_table(DEMO / "bridge_table.json")
-        if self.layout.bucket(Stage.NORMALISED, self.today).exists():
-            published.read_private(self.layout.bucket(Stage.NORMALISED, self.today))
-        quiet = Search(self.planted.sought(tables, quoted=True))
-        found = list(published.through(seen / "rows.txt"))
-        if self.layout.public.exists():
-            found += published.through(self.layout.public)
-        logs = (seen / "output.log", seen / "server.log", self.root / "luigid")
-        for place in (*logs, self.layout.private / "manifests", self.root / "tmp"):
+        logs = (seen / "output.log", seen / "server.log", self.root / "luigid", self.root / "tmp")
+        for place in logs:
             if place.exists():
                 found += quiet.through(place)
+        names = {hit.secret for name in self.planted.reports for hit in quiet.sought.hits(name)}
+        manifests = self.layout.private / "manifests"
+        if manifests.exists():
+            found += [one for one in quiet.through(manifests) if one.hit.secret not in names]
         return told(found, self.planted)
+
+    def published(self) -> Iterator[Finding]:
+        """What is found of it on the mirror, and in every row of every table and view."""
+        search = Search(self.planted.sought(self._tables()))
+        search.sought.add_table(DEMO / "bridge_table.json")
+        normalised = self.layout.private / "normalised"
+        if normalised.exists():
+            search.read_private(normalised)
+        (self.root / "seen").mkdir(exist_ok=True)
+        self._dump(self.root / "seen" / "rows")
+        for place in (self.root / "seen" / "rows", self.layout.public):
+            if place.exists():
+                yield from search.through(place)
+
+    def _tables(self) -> Path:
+        tables = self.root / "tables"
+        tables.mkdir(exist_ok=True)
+        return tables
 
     def _server_log(self) -> Path:
         ((directory,),) = self.query("SHOW data_directory")
         return Path(directory) / LOG_NAME
 
-    def _dump(self, path: Path) -> None:
+    def _dump(self, directory: Path) -> None:
         """Every row of every table and view, as text."""
+        directory.mkdir(exist_ok=True)
         relations = self.query(
             "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
             "WHERE c.relkind IN ('r', 'm') AND n.nspname !~ '^pg_|information_schema' ORDER BY 1"
         )
-        with path.open("w") as dump:
-            for (relation,) in relations:
+        for (relation,) in relations:
+            with (directory / relation).open("w") as dump:
                 dump.writelines(f"{row}\n" for (row,) in self.query(f"SELECT r::text FROM {relation} r"))
 
 
-@pytest.fixture
-def watched(tmp_path: Path, database_url: str, planted: Planted) -> WatchedPipeline:
+@contextlib.contextmanager
+def watched_pipeline(root: Path, url: str, planted: Planted) -> Iterator[WatchedPipeline]:
     """A configured pipeline with a migrated database and an empty collector."""
-    migrate(database_url)
-    made = WatchedPipeline(tmp_path, database_url, planted)
-    made.archive.mkdir(parents=True)
-    made.configure(sanitise__bridge_table=str(made.bridge_table))
-    return made
+    with fresh_database(url) as database_url:
+        migrate(database_url)
+        made = WatchedPipeline(root, database_url, planted)
+        made.archive.mkdir(parents=True)
+        made.configure(sanitise__bridge_table=str(made.bridge_table))
+        yield made
+
+
+@pytest.fixture
+def watched(tmp_path: Path, postgres_url: str, planted: Planted) -> Iterator[WatchedPipeline]:
+    """One for a test alone."""
+    with watched_pipeline(tmp_path, postgres_url, planted) as made:
+        yield made
+
+
+def nothing_leaks(watched: WatchedPipeline) -> None:
+    """Fails with what is found."""
+    if leaks := watched.leaks():
+        pytest.fail(f"leaks:\n{leaks}", pytrace=False)
+
+
+def bad_tables(watched: WatchedPipeline) -> dict[str, str]:
+    """Bridge tables that cannot be used, by what is wrong with them; each quotes a bridge."""
+    place, bridge = next(iter(watched.planted.known.items()))
+    return {
+        "cut": f'{{"{place}": {{"fingerprint": "{bridge["fingerprint"]}", "dis',
+        "no fingerprint": f'{{"{place}": {{"fingerprint": "{bridge["fingerprint"][:-1]}canary00000z"}}}}',
+        "no address": f'{{"{place} canary00000z": {{"fingerprint": "{bridge["fingerprint"]}"}}}}',
+        "empty": "{}",
+        "no JSON": f"{place} {bridge['fingerprint']}",
+    }

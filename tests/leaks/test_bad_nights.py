@@ -1,0 +1,98 @@
+"""Nights over canary reports in which something fails: what was planted is nowhere to be found after them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from ooni_pipeline.bucket.layout import Stage
+from tests.leaks.conftest import WatchedPipeline, bad_tables, nothing_leaks
+from tests.tasks.conftest import LUIGI
+
+pytestmark = pytest.mark.one_server
+
+
+def test_a_bad_bridge_table(watched: WatchedPipeline) -> None:
+    watched.receive_canaries(50)
+    for text in bad_tables(watched).values():
+        (watched.root / "bad.json").write_text(text)
+        watched.configure(sanitise__bridge_table=str(watched.root / "bad.json"))
+        watched.nightly(None, "--log-level", "DEBUG", expect=30)
+        assert not watched.layout.bucket(Stage.PUBLISHED, watched.today).exists()
+    assert watched.query("SELECT count(*) FROM metrics") == [(0,)]
+    nothing_leaks(watched)
+
+
+def test_a_database_that_is_down(watched: WatchedPipeline) -> None:
+    watched.receive_canaries(16)
+    table = str(watched.bridge_table)
+    watched.configure(database__url="postgresql:///x?host=/nonexistent", sanitise__bridge_table=table)
+    watched.nightly(None, "--log-level", "DEBUG", expect=30)
+    assert watched.layout.bucket(Stage.PUBLISHED, watched.today).exists()
+    nothing_leaks(watched)
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        "ADD CONSTRAINT ours CHECK (probe_cc <> 'GR')",
+        "ADD CONSTRAINT ours CHECK (pg_column_size(test_keys) < 300)",
+        "ALTER test_version TYPE double precision USING NULL",
+    ],
+    ids=["every row", "some rows", "a column of another type"],
+)
+def test_rows_that_postgresql_refuses(watched: WatchedPipeline, refusal: str) -> None:
+    """Its DETAIL and CONTEXT quote the row: neither leaves the database, not even for the server's log."""
+    watched.receive_canaries(16)
+    watched.query(f"ALTER TABLE metrics {refusal}; COMMIT; SELECT 1")
+    watched.nightly(None, "--log-level", "DEBUG", expect=None)
+    assert (
+        list(watched.layout.rejected_rows(watched.today).iterdir()) or "failed" in watched.printed[-1].lower()
+    )
+    nothing_leaks(watched)
+
+
+def test_rubbish(watched: WatchedPipeline) -> None:
+    """Reports that are refused as a whole, in every format and under every kind of name."""
+    planted = watched.planted
+    said = " ".join(
+        [*list(planted.texts)[:5], *list(planted.own)[:5], *planted.quoted, *list(planted.known)[:3]]
+    )
+    texts = (
+        "{}", "\x1f\x8b{}", "\0\0\0\0\0{}", "[{}", "--- {}\n...\n", "%YAML {}\n---\n", "!!python/name:{}",
+        "a: &a [{}]\nb: *{}\n", "\xff\xfe{}", "\xed\xa0\x80{}", "- {}\n- ? [{}]: {{\n",
+    )  # fmt: skip
+    for number, text in enumerate(texts):
+        content = text.replace("{}", said).encode("latin-1")
+        for extension in ("json", "yaml", "yaml.gz", "json.gz"):
+            name = f"20160801T12{number:02d}00Z-http_requests-rubbish-AS1-GR-probe-0.2.0.{extension}"
+            (watched.archive / name).write_bytes(content)
+        (watched.archive / f"rubbish {number}.json").write_bytes(content)
+    watched.nightly(None, "--log-level", "DEBUG")
+    watched.verb("ledger", watched.today)
+    nothing_leaks(watched)
+
+
+@pytest.mark.parametrize("stage", [Stage.NORMALISED, Stage.SANITISED])
+def test_a_killed_worker(watched: WatchedPipeline, stage: Stage) -> None:
+    """What it leaves is private; and when the night is run again, nothing has slipped through."""
+    watched.receive_canaries(16)
+    bucket: Path = watched.layout.bucket(stage, watched.today)
+    run = watched.start(
+        str(LUIGI), "--module", "tasks.nightly", "Nightly", "--bucket-date", str(watched.today)
+    )
+    deadline = time.monotonic() + 60
+    while run.poll() is None and time.monotonic() < deadline:
+        if bucket.exists() and len(list(bucket.iterdir())) > 3:
+            break
+        time.sleep(0.001)
+    os.kill(run.pid, signal.SIGKILL)
+    watched.printed.append(run.communicate(timeout=60)[0])
+    assert run.returncode == -signal.SIGKILL
+    nothing_leaks(watched)
+    watched.nightly()
+    nothing_leaks(watched)
