@@ -25,25 +25,22 @@ _BETWEEN = "\0\0"
 
 
 def layers(text: str) -> Iterator[tuple[str, str]]:
-    """The text and what is in it: (text, how it was got: ``JSON``, ``characters``, ``base64``; empty for
-    itself)."""
+    """The text, and of what is in it the lines that are not the same: (text, how it was got: ``JSON``,
+    ``characters``, ``base64``; empty for itself)."""
     yield text, ""
     view = text
     for _ in range(DEEPEST):
-        before, view = view, _without_backslashes(view)
-        if view == before:
+        view = _without_backslashes("\n".join(line for line in view.split("\n") if "\\" in line))
+        if not view:
             break
         yield view, "JSON"
-    decoded = _CHARACTER.sub(lambda match: chr(int(match[1], 16)), text)
-    if decoded != text:
-        yield decoded, "characters"
+    in_code = "\n".join(line for line in text.split("\n") if _CHARACTER.search(line))
+    if in_code:
+        yield _CHARACTER.sub(lambda match: chr(int(match[1], 16)), in_code), "characters"
     yield _from_base64(text), "base64"
 
 
 def _without_backslashes(text: str) -> str:
-    if "\\" not in text:
-        return text
-
     def character(match: re.Match[str]) -> str:
         if match[2]:
             return _LETTERS.get(match[2], match[2])
