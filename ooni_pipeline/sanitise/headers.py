@@ -32,6 +32,11 @@ OUR_HELPERS = ("http_host", "http_header_field_manipulation", "http_invalid_requ
 _MORE = r"[!#$%&'*+.^_`|~0-9A-Za-z -]*"
 _END = r'(?:\s|\\+[nrt])*\\*"'
 
+#: A header in a request as it came: (its name and the colon, (the name)), (its value).
+_RAW_HEADER = re.compile(
+    r"^([ \t]*([^\s:]+)[ \t]*:[ \t]*)(?!\[scrubbed\]|\[REDACTED\])([^\s][^\r\n]*)", re.MULTILINE
+)
+
 _Matches = Callable[[str], object]
 
 
@@ -64,9 +69,11 @@ def scrub(entry: dict[str, Any], cuts: Cuts) -> None:
 def echoed_addresses(entry: dict[str, Any], patterns: tuple[str, ...]) -> set[str]:
     """The addresses in such headers of bodies that a helper of ours echoed."""
     found: set[str] = set()
-    matches, raw = _matcher(patterns), _raw_header(patterns)
+    matches = _matcher(patterns)
     for text in strings_in(entry.get("test_keys")):
-        found.update(one for match in raw.finditer(text) for one in addresses_in(match[2]))
+        for header in _RAW_HEADER.finditer(text):
+            if matches(header[2]):
+                found.update(addresses_in(header[3]))
         if any(name in text for name in _ECHOES):
             found.update(one for value in _named_in_json(text, matches) for one in addresses_in(value))
     return found
@@ -92,13 +99,17 @@ def _named_in_json(text: str, matches: _Matches) -> Iterator[str]:
 
 def _scrub_texts(entry: dict[str, Any], patterns: tuple[str, ...]) -> int:
     """Scrub headers in requests that were echoed as they came: lines of a name, a colon and a value."""
-    raw, total = _raw_header(patterns), 0
+    matches, total = _matcher(patterns), 0
+
+    def scrubbed(header: re.Match[str]) -> str:
+        nonlocal total
+        if not matches(header[2]):
+            return header[0]
+        total += 1
+        return header[1] + SCRUBBED
 
     def change(text: str) -> str:
-        nonlocal total
-        text, count = raw.subn(lambda match: match[1] + SCRUBBED, text)
-        total += count
-        return text
+        return _RAW_HEADER.sub(scrubbed, text)
 
     if isinstance(entry.get("test_keys"), dict):
         change_strings(entry["test_keys"], change)
@@ -179,14 +190,6 @@ def _scrubbed(value: Any) -> Any:
 def _matcher(patterns: tuple[str, ...]) -> _Matches:
     matches = re.compile("|".join(map(translate, patterns)), re.IGNORECASE).match
     return lambda name: matches(name.strip())
-
-
-@functools.lru_cache(maxsize=4)
-def _raw_header(patterns: tuple[str, ...]) -> re.Pattern[str]:
-    """Such a header in a request as it came: (its name and the colon), (its value)."""
-    names = "|".join(map(re.escape, patterns)).replace(r"\*", r"[^\s:]*").replace(r"\?", r"[^\s:]")
-    value = r"(?!\[scrubbed\]|\[REDACTED\])([^\s][^\r\n]*)"
-    return re.compile(rf"^([ \t]*(?:{names})[ \t]*:[ \t]*){value}", re.IGNORECASE | re.MULTILINE)
 
 
 @functools.lru_cache(maxsize=16)

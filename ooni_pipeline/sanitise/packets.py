@@ -20,9 +20,13 @@ from ooni_pipeline.sanitise.strings import change_strings, plain_key, strings_in
 DIRECTIONS = {"sent_packets": True, "answered_packets": False, "received_packets": False}
 
 _ICMP, _ICMP6, _QUOTING, _QUOTING6 = 1, 58, (3, 4, 5, 11, 12), (1, 2, 3, 4)
-_QUOTED = re.compile(r"IP(?:v6)?error[^|>]*?\bsrc=([0-9A-Fa-f.:]+)")
-_LONG = re.compile(r"<IP(?:v6)? [^|>]*?\bsrc=([0-9A-Fa-f.:]+)[^|>]*?\bdst=([0-9A-Fa-f.:]+)")
-_SHORT = re.compile(r"IP(?:v6)? / .{0,100}?([0-9A-Fa-f.:]{3,45}?)(?::\w+)? > ([0-9A-Fa-f.:]{3,45})(?::\w+)?")
+# So many characters of other fields, no more: else many beginnings without an end take for ever.
+_FIELDS, _ADDRESS = r"[^<|>]{0,400}?", r"([0-9A-Fa-f.:]{2,45})"
+_QUOTED = re.compile(rf"IP(?:v6)?error{_FIELDS}\bsrc={_ADDRESS}")
+_LONG = re.compile(rf"<IP(?:v6)? {_FIELDS}\bsrc={_ADDRESS}{_FIELDS}\bdst={_ADDRESS}")
+_SHORT = re.compile(
+    r"IP(?:v6)? / .{0,100}?(?<![0-9A-Fa-f.:])([0-9A-Fa-f.:]{3,45}?)(?::\w{1,20})? > ([0-9A-Fa-f.:]{3,45})"
+)
 
 
 def own_addresses(key: str, packets: Any) -> Iterator[str]:

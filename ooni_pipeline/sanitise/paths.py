@@ -28,6 +28,8 @@ _A_URL = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*://")
 _BEFORE_A_PATH = re.compile(
     r"(?:\A|(?<=\s))-[A-Za-z](?=[/~.\\]|[A-Za-z]:[\\/])|file:(?://)?(?=[/\\])", re.IGNORECASE
 )
+#: Each is looked for in every log.
+MAX_USERS = 100
 #: Names of users that name nobody.
 _NOBODY = frozenset({"", "all", "default", "public", "shared", "user", "users", "root", "home"})
 
@@ -45,9 +47,14 @@ class Paths:
 
         With ``relative`` (an argument of a command line) also of those that begin nowhere.
         """
-        if before := _BEFORE_A_PATH.search(text):  # -f/home/…, file:///home/…
-            parts = text[: before.start()], text[before.end() :]
-            return before[0].join(self.cut_directories(part, relative=relative) for part in parts)
+        pieces, done = [], 0
+        for before in _BEFORE_A_PATH.finditer(text):  # -f/home/…, file:///home/…
+            pieces += [self._cut_directories(text[done : before.start()], relative=relative), before[0]]
+            done = before.end()
+        return "".join([*pieces, self._cut_directories(text[done:], relative=relative)])
+
+    def _cut_directories(self, text: str, *, relative: bool) -> str:
+        """The same where no option is glued to a path."""
         if _A_URL.match(text):
             return text
 
@@ -68,7 +75,12 @@ class Paths:
         return _RELATIVES.sub(directory, text) if relative else text
 
     def cut_users(self, text: str) -> str:
-        """A text without the names of users that stood in paths."""
+        """A text without the names of users that stood in paths.
+
+        Raises ValueError for more of them than any machine has: such an entry is held.
+        """
+        if len(self.users) > MAX_USERS:
+            raise ValueError("too many users")
         for user in self.users:
             if user in text:
                 text, count = re.subn(rf"(?<!\w){re.escape(user)}(?!\w)", MARKER, text)
