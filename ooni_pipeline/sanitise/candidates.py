@@ -271,6 +271,7 @@ def decodings(
 
             yield decoded, of_letters
     elif kind == "encoded" and end - start >= SHORTEST_ENCODED:
+        start = _beginnings(line, start, end)[-1]
         characters = list(_CHARACTER.finditer(line, start, end))
         decoded = b"".join(
             bytes.fromhex(one[1].decode("ascii")) if one[1] else one.group() for one in characters

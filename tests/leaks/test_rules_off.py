@@ -20,6 +20,7 @@ from ooni_pipeline import sanitise
 from ooni_pipeline.sanitise import (
     Sanitiser,
     bridge_reachability,
+    candidates,
     cuts,
     fields,
     headers,
@@ -181,24 +182,33 @@ def _some(original: Callable[[str], bytes], family: str, *, off: bool = True) ->
     return fewer
 
 
+def _nothing(*names: str) -> Iterator[tuple[Any, str, Any]]:
+    """Functions of the search by which it finds nothing."""
+    return ((candidates, name, lambda *arguments, **more: None) for name in names)
+
+
 def _spellings() -> Iterator[tuple[str, Rule]]:
-    for name in ("IN_BASE64", "PERCENT_ENCODED"):
-        off = (search, name, NEVER.encode()), (search, f"_{name}", re.compile(NEVER.encode()))
-        yield name, Rule(instead(*off), "^known bridge in .* input$|^dash real_address$")
+    for kind in ("base64", "encoded"):
+
+        def others(line: bytes, start: int, end: int, found: str, off: str = kind) -> Any:
+            return iter(()) if found == off else candidates.decodings(line, start, end, found)
+
+        yield (
+            kind,
+            Rule(instead((search, "decodings", others)), "^known bridge in .* input$|^dash real_address$"),
+        )
     everybodys = {
-        "IPv4 as four numbers": (r"\A\d+(\\\.\d+){3}\Z", "^known bridge in .* failure$"),
-        "IPv4 in IPv6": (r"\Affff:", "^known bridge in .* failure$"),
-        "IPv6 compressed": ("::", "^known bridge in .* failure$"),
-        "IPv6 in full": (r"\A[^:]+(:[^:]+){7}\Z", "^known bridge in .* failure$"),
-        "IPv6 with four numbers at the end": (r":.*\\\.", "^known bridge in .* failure$"),
+        "IPv4 as four numbers": "_ipv4",
+        "IPv4 in IPv6": "_mapped",
+        "IPv6": "_ipv6",
+        "fingerprints in one piece": "_fingerprint",
+        "fingerprints in fours": "_in_fours",
     }
-    for family, (form, seen_in) in everybodys.items():
-        fewer = _some(spellings.address_expression, form)
-        yield family, Rule(instead((search, "address_expression", fewer)), seen_in)
-    for family, form in {"in one piece": r"\A\w+\Z", "in fours": r"\["}.items():
-        fewer = _some(spellings.fingerprint_expression, form)
-        switch = instead((search, "fingerprint_expression", fewer))
-        yield f"fingerprints {family}", Rule(switch, "^known bridge in .* failure$")
+    for family, name in everybodys.items():
+        off = instead((candidates, name, lambda *arguments, **more: None))
+        yield family, Rule(off, "^known bridge in .* failure$")
+    off = instead((candidates, "_dotted_end", lambda group: b""))
+    yield "IPv6 with four numbers at the end", Rule(off, "^known bridge in .* failure$")
     owns = {
         "integer": r"\A\d{9,}\Z",
         "hexadecimal": r"\A(?=.*[a-f])([0-9a-f]{8}|[0-9a-f]{32})\Z",
@@ -212,7 +222,7 @@ def _spellings() -> Iterator[tuple[str, Rule]]:
         fewer = _some(spellings.own_address_expression, form)
         changed = instead((search, "own_address_expression", fewer))
         yield f"own: {family}", Rule(changed, "^dash real_address$")
-    changed = instead((search, "own_address_expression", spellings.address_expression))
+    changed = instead((search, "own_address_expression", lambda address: re.escape(address).encode()))
     yield "all own spellings", Rule(changed, "^dash real_address$")
     changed = instead((search, "own_numbers", lambda address: set()))
     yield "own numbers", Rule(changed, "as a number$", held=True)
@@ -236,7 +246,7 @@ def _sources() -> Iterator[tuple[str, Rule]]:
     yield "what routers quote", Rule(quoting, "quoted source$")
     nothing = (headers, "_named_in_json", lambda text, matches: iter(()))
     yield "what helpers echo as JSON", Rule(instead(nothing), "http_host echo$")
-    none = instead((headers, "_raw_header", lambda patterns: NEVER_RE))
+    none = never(headers, "_RAW_HEADER")
     yield "what helpers echo as it came", Rule(none, "raw echo$")
     alone = instead((headers, "addresses_in", lambda text: iter(())))
     yield "what a header names, in its body", Rule(alone, "a header names it$")
@@ -268,9 +278,9 @@ def _patterns() -> Iterator[tuple[str, Rule]]:
 def _leak_search() -> Iterator[tuple[str, Rule]]:
     """The parts of the search through whole entries, of the last one, and of the questions before them."""
     known = "^known bridge in .* (input|failure)$"
-    no_address = instead((search, "address_expression", lambda address: NEVER.encode()))
+    no_address = instead(*_nothing("_ipv4", "_ipv6", "_mapped"))
     yield "known addresses", Rule(no_address, known)
-    no_fingerprint = instead((search, "fingerprint_expression", lambda digits: NEVER.encode()))
+    no_fingerprint = instead(*_nothing("_fingerprint", "_in_fours"))
     yield "known fingerprints", Rule(no_fingerprint, known)
     hidden = instead((cuts.Cuts, "hidden", lambda cuts: None))
     yield "bridges that no table knows", Rule(hidden, "^unknown bridge of the input, elsewhere")
