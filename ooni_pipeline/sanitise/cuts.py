@@ -21,6 +21,10 @@ MARKER = "[REDACTED]"
 SCRUBBED = "[scrubbed]"
 
 
+#: So many bridges that no table knows at most are cut from one entry: more take minutes.
+MAX_HIDDEN = 1000
+
+
 @dataclass
 class Cuts:
     """The work on one entry. ``by_rule`` counts cuts; ``hide`` names what must go from all of it.
@@ -51,7 +55,12 @@ class Cuts:
         self._fingerprints.update(fingerprints)
 
     def hidden(self) -> Secrets | None:
-        """What must go although no table knows it; None when there is no such thing."""
+        """What must go although no table knows it; None when there is no such thing.
+
+        Raises ValueError for more than ``MAX_HIDDEN``: such an entry is held.
+        """
+        if len(self._addresses) + len(self._fingerprints) > MAX_HIDDEN:
+            raise ValueError("too many bridges")
         if self._addresses or self._fingerprints:
             return Secrets(self._addresses, self._fingerprints)
         return None

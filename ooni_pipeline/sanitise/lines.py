@@ -17,6 +17,7 @@ from ooni_pipeline.report.writer import LinesWriter, RejectedWriter
 from ooni_pipeline.sanitise import MustBeHeld, ReportSanitiser, Sanitiser
 from ooni_pipeline.sanitise.own import reveal
 from ooni_pipeline.sanitise.probe_ip import RULE, count_in_lines, withhold_in_lines
+from ooni_pipeline.sanitise.search import MAX_OWN
 
 _CHUNK = 1024 * 1024
 #: So many passes may end before one looks for nothing but what the report reveals.
@@ -47,6 +48,7 @@ def sanitise_lines(job: Job, sanitiser: Sanitiser, *, released: bool) -> tuple[O
             return _one_pass(job, sanitiser, report, own, look=number < _PASSES), report.names_a_bridge
         except _RevealsMore as more:
             own |= more.addresses
+            _hold_too_many(own)
     raise AssertionError  # the last pass does not look
 
 
@@ -118,7 +120,14 @@ def _all_own_addresses(job: Job, sanitiser: Sanitiser) -> set[str]:
             while place := sanitiser.reveals(chunk, done):
                 start, done = chunk.rfind(b"\n", 0, place[0]) + 1, chunk.index(b"\n", place[0])
                 own |= _revealed(chunk[start:done], sanitiser)
+                _hold_too_many(own)
     return own
+
+
+def _hold_too_many(own: set[str]) -> None:
+    """No volunteer has so many addresses: somebody wants to keep us busy, or to have evidence erased."""
+    if len(own) > MAX_OWN:
+        raise MustBeHeld(RejectReason.STILL_LEAKS)
 
 
 def _revealed(line: bytes, sanitiser: Sanitiser) -> set[str]:

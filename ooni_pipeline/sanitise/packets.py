@@ -95,8 +95,17 @@ def _of_raw(raw: bytes, sent: bool) -> Iterator[str]:
     source, destination, protocol, length = ends
     yield from addresses_in(source if sent else destination)
     quoting = {_ICMP: _QUOTING, _ICMP6: _QUOTING6}.get(protocol, ())
-    if len(raw) > length + 8 and raw[length] in quoting and (quoted := _ends(raw[length + 8 :])):
-        yield from addresses_in(quoted[0])
+    if len(raw) > length + 8 and raw[length] in quoting and (quoted := _source(raw[length + 8 :])):
+        yield from addresses_in(quoted)
+
+
+def _source(raw: bytes) -> str:
+    """The source of an IP packet of which there may be no more than that."""
+    if len(raw) >= 16 and raw[0] >> 4 == 4:
+        return str(IPv4Address(raw[12:16]))
+    if len(raw) >= 24 and raw[0] >> 4 == 6:
+        return str(IPv6Address(raw[8:24]))
+    return ""
 
 
 def _ends(raw: bytes) -> tuple[str, str, int, int] | None:

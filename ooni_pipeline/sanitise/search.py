@@ -40,6 +40,9 @@ _ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u[0-9A-Fa-f]{0,3}\Z")
 #: What another expression finds may begin so far before the end of a candidate that came to nothing.
 _OVERLAP = 8
 
+#: So many own addresses at most are looked for at once: the patterns of more take minutes, and no volunteer
+#: has as many.
+MAX_OWN = 100
 #: Further than this beyond where it begins no address reaches, in any spelling.
 _REACH = 128
 
@@ -141,10 +144,15 @@ class Secrets:
 
 
 class OwnAddresses(Secrets):
-    """The volunteer's own addresses, in more spellings, also as ``numbers`` and as bytes of a packet."""
+    """The volunteer's own addresses, in more spellings, also as ``numbers`` and as bytes of a packet.
+
+    Raises ValueError for more than ``MAX_OWN``.
+    """
 
     def __init__(self, addresses: Iterable[str]) -> None:
         addresses = sorted(addresses)
+        if len(addresses) > MAX_OWN:
+            raise ValueError("too many addresses")
         super().__init__(())
         self.clear = tuple(own_address_expression(address) for address in addresses)
         self.numbers = frozenset[int]().union(*map(own_numbers, addresses))
@@ -173,7 +181,9 @@ class OwnAddresses(Secrets):
 def _own_at(line: bytes, start: int, end: int, *, is_first: bool) -> Found | None:
     if _REVERSED.match(line[start:end]):
         end -= 2
-    inside = line.rfind(b"\\u", max(0, start - 5), start) >= 0 and _ESCAPE.search(line[:start][-64:])
+    inside = line.rfind(b"\\u", max(0, start - 5), start) >= 0 and _ESCAPE.search(
+        line[max(0, start - 64) : start]
+    )
     if inside or not _on_its_own(line, start, end, is_first=is_first):
         return None
     return Found(start, end, False)
