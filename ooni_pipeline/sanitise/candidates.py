@@ -162,9 +162,8 @@ def _beginnings(line: bytes, start: int, end: int) -> list[int]:
     before = line[max(0, start - 5) : start]
     if b"\\" in before:
         escape = line.rfind(b"\\u", start - len(before), start)
-        if escape >= 0 and not line[escape + 2 : start].strip(
-            _HEX
-        ):  # behind another backslash it may be none
+        digits = line[escape + 2 : start]
+        if escape >= 0 and not digits.strip(_HEX):  # behind another backslash it may be none
             behind = min(escape + 6, end)
             return [start, behind] if line[escape - 1 : escape] == b"\\" else [behind]
         if before[-1:] == b"\\" and line[start] in b"bf":

@@ -39,12 +39,12 @@ from tests.benchmarks.normalise import (
 BRIDGES = 2_000
 
 
-def write_table(path: Path) -> None:
-    """A table of ``BRIDGES`` bridges, every tenth with an IPv6 address."""
+def write_table(path: Path, bridges: int = BRIDGES, every: int = 10) -> None:
+    """A table of so many bridges, one of ``every`` with an IPv6 address."""
     chance = random.Random(2000)  # noqa: S311 - the same bridges every time
     table = {}
-    for number in range(BRIDGES):
-        if number % 10:
+    for number in range(bridges):
+        if number % every:
             address = ".".join(str(chance.randint(1, 126)) for _ in range(4))
         else:
             address = f"[2001:db8:{chance.randint(1, 65535):x}:{chance.randint(0, 65535):x}::{number + 1:x}]"
@@ -90,6 +90,10 @@ def run() -> dict[str, float]:
                     file.write(line.replace(b'"probe_ip":"127.0.0.1"', b'"probe_ip":"%b"' % probe_ip) + b"\n")
             results[case], speed = ratio(raw, table, len(lines))
             print(f"{case}: {results[case]:.2f} times the speed of normalising, {speed:.0f} MB/s")
+        large = folder / "large_bridge_table.json"
+        write_table(large, 3 * BRIDGES, 2)
+        results["large table"], speed = ratio(raw, large, len(lines))
+        print(f"JSON, probe_ip, {3 * BRIDGES} bridges: {results['large table']:.2f} times, {speed:.0f} MB/s")
         lines = documents(http_requests, to_yaml)
         raw = job(folder, YAML_NAME, "yaml")
         yaml_report(raw.source, YAML_HEADER, lines)
