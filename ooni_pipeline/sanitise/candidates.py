@@ -168,7 +168,7 @@ def _beginnings(line: bytes, start: int, end: int) -> list[int]:
             return [start, behind] if line[escape - 1 : escape] == b"\\" else [behind]
         if before[-1:] == b"\\" and line[start] in b"bf":
             return [start + 1]
-    if b"%" in before[-2:]:
+    if before[-1:] == b"%" or (before[-2:-1] == b"%" and before[-1] in _HEX):
         return [start, start + (2 if before[-1:] == b"%" else 1)]
     return [start]
 
@@ -272,13 +272,15 @@ def decodings(
 
             yield decoded, of_letters
     elif kind == "encoded" and end - start >= SHORTEST_ENCODED:
-        start = _beginnings(line, start, end)[-1]
-        characters = list(_CHARACTER.finditer(line, start, end))
-        decoded = b"".join(
-            bytes.fromhex(one[1].decode("ascii")) if one[1] else one.group() for one in characters
-        )
+        for first in _beginnings(line, start, end):
+            yield _decoded(line, first, end)
 
-        def of_characters(first: int, last: int) -> Span:
-            return characters[first].start(), characters[last - 1].end()
 
-        yield decoded, of_characters
+def _decoded(line: bytes, start: int, end: int) -> tuple[bytes, Callable[[int, int], Span]]:
+    characters = list(_CHARACTER.finditer(line, start, end))
+    decoded = b"".join(bytes.fromhex(one[1].decode("ascii")) if one[1] else one.group() for one in characters)
+
+    def of_characters(first: int, last: int) -> Span:
+        return characters[first].start(), characters[last - 1].end()
+
+    return decoded, of_characters
