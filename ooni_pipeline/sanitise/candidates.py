@@ -38,6 +38,10 @@ _AROUND = 8
 #: A run of clear text that begins in a candidate is looked at so far beyond its end.
 _BEYOND = 64
 
+#: So much of a candidate is decoded at once, and so much of that again with what follows: what the longest
+#: secret takes of which every character is encoded, twice.
+_PART, _LONGEST = 1024, 320
+
 Span = tuple[int, int]
 
 
@@ -253,34 +257,55 @@ def _in_fours(run: bytes, known: Known) -> Span | None:
     return None
 
 
-def decodings(
-    line: bytes, start: int, end: int, kind: str
-) -> Iterator[tuple[bytes, Callable[[int, int], Span]]]:
-    """What a candidate is decoded, and how a place in that is told as one in the line, whole characters."""
+class Decoded(NamedTuple):
+    """What a part of a candidate is decoded. ``where`` tells a place in it as one in the line, whole
+    characters; ``is_cut`` when the candidate goes on behind it."""
+
+    text: bytes
+    where: Callable[[int, int], Span]
+    is_cut: bool
+
+
+def decodings(line: bytes, start: int, end: int, kind: str) -> Iterator[Decoded]:
+    """What a candidate is decoded, part by part, so that each of many secrets in it costs no more."""
     if kind == "base64":
-        before = _LETTERS_BEFORE.search(line[max(0, start - _AROUND) : start])
-        behind = _LETTERS.match(line[end : end + _AROUND])
-        begin = start - len(before.group() if before else b"")
-        window = line[begin : end + len(behind.group() if behind else b"")].translate(_FROM_URL)
-        for offset in range(4):
-            letters = window[offset:]
-            letters = letters[: len(letters) - (len(letters) % 4 == 1)]
-            decoded = base64.b64decode(letters + b"=" * (-len(letters) % 4))
-
-            def of_letters(first: int, last: int, at: int = begin + offset) -> Span:
-                return at + first * 4 // 3, at + -(-last * 4 // 3)
-
-            yield decoded, of_letters
+        for first, last in _parts(start, end):
+            yield from _of_base64(line, first, last, last < end)
     elif kind == "encoded" and end - start >= SHORTEST_ENCODED:
-        for first in _beginnings(line, start, end):
-            yield _decoded(line, first, end)
+        for begin in _beginnings(line, start, end):
+            for first, last in _parts(begin, end):
+                yield _of_encoded(line, first, last, last < end)
 
 
-def _decoded(line: bytes, start: int, end: int) -> tuple[bytes, Callable[[int, int], Span]]:
+def _parts(start: int, end: int) -> Iterator[Span]:
+    """Parts of a candidate: each begins so much before the end of another that a secret fits into it."""
+    while end - start > _PART:
+        yield start, start + _PART
+        start += _PART - _LONGEST
+    yield start, end
+
+
+def _of_base64(line: bytes, start: int, end: int, is_cut: bool) -> Iterator[Decoded]:
+    before = _LETTERS_BEFORE.search(line[max(0, start - _AROUND) : start])
+    behind = _LETTERS.match(line[end : end + _AROUND])
+    begin = start - len(before.group() if before else b"")
+    window = line[begin : end + len(behind.group() if behind else b"")].translate(_FROM_URL)
+    for offset in range(4):
+        letters = window[offset:]
+        letters = letters[: len(letters) - (len(letters) % 4 == 1)]
+        decoded = base64.b64decode(letters + b"=" * (-len(letters) % 4))
+
+        def where(first: int, last: int, at: int = begin + offset) -> Span:
+            return at + first * 4 // 3, at + -(-last * 4 // 3)
+
+        yield Decoded(decoded, where, is_cut)
+
+
+def _of_encoded(line: bytes, start: int, end: int, is_cut: bool) -> Decoded:
     characters = list(_CHARACTER.finditer(line, start, end))
     decoded = b"".join(bytes.fromhex(one[1].decode("ascii")) if one[1] else one.group() for one in characters)
 
-    def of_characters(first: int, last: int) -> Span:
+    def where(first: int, last: int) -> Span:
         return characters[first].start(), characters[last - 1].end()
 
-    return decoded, of_characters
+    return Decoded(decoded, where, is_cut)

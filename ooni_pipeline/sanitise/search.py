@@ -103,14 +103,17 @@ class Secrets:
         last = -1
         place = self._search(line, 0) if self.clear else None
         while place:
-            found = self.at(line, *place, kind_of(line[place[0] : place[1]]), last)
-            if found and found.end > last:  # around a coded one the former is seen again
-                found = found._replace(start=max(found.start, last))
-                yield found
-                last = following = found.end
-            else:
-                following = max(last, after(*place))
-            place = self._search(line, following)
+            start, end = place
+            kind = kind_of(line[start:end])
+            following = after(start, end)
+            while (found := self.at(line, start, end, kind, last)) and found.end > last:
+                # Around a coded one the former is seen again.
+                yield found._replace(start=max(found.start, last))
+                start = last = found.end
+                if start >= end or kind not in ("base64", "encoded"):
+                    following = last
+                    break
+            place = self._search(line, max(last, following))
 
     def at(self, line: bytes, start: int, end: int, kind: str | None, last: int = -1) -> Found | None:
         """The first secret in a candidate of this ``kind``; ``last`` is where the one before it ended."""
@@ -124,10 +127,11 @@ class Secrets:
 
     def coded_at(self, line: bytes, start: int, end: int, kind: str) -> Found | None:
         """The secret that is coded here."""
-        for decoded, where in decodings(line, start, end, kind):
-            if found := self._in_clear(decoded):
-                first, last = where(found.start, found.end)
-                return Found(first, last, line[first:last] != decoded[found.start : found.end])
+        for decoded in decodings(line, start, end, kind):
+            found = self._in_clear(decoded.text)
+            if found and not (decoded.is_cut and found.end >= len(decoded.text) - 1):
+                first, last = decoded.where(found.start, found.end)
+                return Found(first, last, line[first:last] != decoded.text[found.start : found.end])
         return None
 
     def _in_clear(self, text: bytes) -> Found | None:
