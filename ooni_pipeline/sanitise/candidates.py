@@ -241,10 +241,11 @@ def _mapped(groups: list[re.Match[bytes]], known: Known) -> Span | None:
 
 
 def _fingerprint(run: bytes, known: Known) -> Span | None:
-    digits = run.lower()
-    for place in range(len(digits) - 39):
-        if digits[place : place + 40] in known.fingerprints:
-            return place, place + 40
+    for first, last in _parts(0, len(run)):  # else each of many in a long run would cost the whole of it
+        digits = run[first:last].lower()
+        for place in range(len(digits) - 39):
+            if digits[place : place + 40] in known.fingerprints:
+                return first + place, first + place + 40
     return None
 
 

@@ -110,7 +110,7 @@ class Secrets:
                 # Around a coded one the former is seen again.
                 yield found._replace(start=max(found.start, last))
                 start = last = found.end
-                if start >= end or kind not in ("base64", "encoded"):
+                if start >= end or kind not in ("base64", "encoded", "fingerprint"):
                     following = last
                     break
             place = self._search(line, max(last, following))
