@@ -93,7 +93,7 @@ def _in_base64() -> bytes:
 IN_BASE64 = _in_base64()
 
 _ENCODED = r"(?:%(?:25)*|\\+u00)"
-#: Where a percent-encoded one may stand: a run of its characters of which one at least is encoded. (Before that
+#: Where a percent-encoded one may stand: a run of its characters of which one at least is encoded. (Before it
 #: no more than an address has: else every number is read to the end of the text, for what may come.)
 PERCENT_ENCODED = (rf"[0-9a-f.:]{{0,45}}(?:{_ENCODED}(?:2e|3[0-9a]|20|[46][1-6])[0-9a-f.: ]*)+").encode()
 #: The shortest, 1%2E1.1.1, has as many characters.
