@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ooni_pipeline.report.json_lines import dump_entry, loads
@@ -85,6 +85,7 @@ ENTRIES = st.fixed_dictionaries(
 
 
 @settings(max_examples=400, deadline=None)
+@example([{"id": "x", "probe_ip": OWN, "test_keys": {"probe_ip": OWN, "seen": OWN}}])
 @given(st.lists(ENTRIES, min_size=1, max_size=4))
 def test_the_short_way_for_probe_ip_gives_what_the_long_way_gives(entries: list[dict[str, Any]]) -> None:
     lines = [dump_entry(entry) for entry in entries]
