@@ -32,7 +32,7 @@ SANITISER = Sanitiser(TABLE)
 SECRETS = Secrets(["192.0.2.1", "2001:db8::1"], [FINGERPRINT])
 OWN = ["203.0.113.7", "2001:db8:5::7"]
 #: Of a text for one function, and of one for a whole line, which many of them look through.
-SIZE, IN_A_LINE = 200_000, 60_000
+SIZE, IN_A_LINE = 50_000, 20_000
 SECONDS = 5
 
 PIECES = [
