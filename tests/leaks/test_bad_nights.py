@@ -77,6 +77,30 @@ def test_rubbish(watched: WatchedPipeline) -> None:
     nothing_leaks(watched)
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("paths__public", "{file}/public"),
+        ("backup__url", "{file}/backup"),
+        ("fetch__collectors", "{archive} {file}/archive"),
+        ("database__embedded_bin_dir", "{file}/bin"),
+        ("sanitise__headers", "{file}"),
+        ("sanitise__probe_city", "show"),
+        ("sanitise__max_addresses_beside_hit", "many"),
+    ],
+)
+def test_what_cannot_be_reached_or_read(watched: WatchedPipeline, option: str, value: str) -> None:
+    """A mirror, a backup, a collector, a file of settings: whatever is told of it, no report is."""
+    watched.receive_canaries(40)
+    file = watched.root / "file"
+    file.write_bytes(b"\xff" * 10)
+    values = {option: value.format(file=file, archive=watched.archive)}
+    watched.configure(sanitise__bridge_table=str(watched.bridge_table), **values)
+    watched.nightly(None, "--log-level", "DEBUG", expect=None)
+    watched.verb("ledger", watched.today, expect=None)
+    nothing_leaks(watched)
+
+
 @pytest.mark.parametrize("stage", [Stage.NORMALISED, Stage.SANITISED])
 def test_a_killed_worker(watched: WatchedPipeline, stage: Stage) -> None:
     """What it leaves is private; and when the night is run again, nothing has slipped through."""
