@@ -101,6 +101,28 @@ def test_what_cannot_be_reached_or_read(watched: WatchedPipeline, option: str, v
     nothing_leaks(watched)
 
 
+def test_two_runs_at_once(watched: WatchedPipeline) -> None:
+    watched.receive_canaries(40)
+    night = (str(LUIGI), "--module", "tasks.nightly", "Nightly", "--bucket-date", str(watched.today))
+    runs = [watched.start(*night, "--log-level", "DEBUG") for _ in range(2)]
+    watched.printed += [run.communicate(timeout=120)[0] for run in runs]
+    assert watched.layout.bucket(Stage.PUBLISHED, watched.today).exists()
+    nothing_leaks(watched)
+
+
+@pytest.mark.parametrize("blocks", [1, 4, 16])
+def test_files_that_cannot_grow(watched: WatchedPipeline, blocks: int) -> None:
+    """As on a disk that fills while a stage writes: the system refuses to let any file grow further."""
+    watched.receive_canaries(16)
+    night = f"{LUIGI} --module tasks.nightly Nightly --bucket-date {watched.today} --log-level DEBUG"
+    output = watched.run("sh", "-c", f"ulimit -f {blocks}; exec {night}", expect=None)
+    watched.printed.append(output)
+    assert "File too large" in output
+    nothing_leaks(watched)
+    watched.nightly()
+    nothing_leaks(watched)
+
+
 @pytest.mark.parametrize("stage", [Stage.NORMALISED, Stage.SANITISED])
 def test_a_killed_worker(watched: WatchedPipeline, stage: Stage) -> None:
     """What it leaves is private; and when the night is run again, nothing has slipped through."""
