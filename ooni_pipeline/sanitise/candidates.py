@@ -19,11 +19,13 @@ _IPV4 = rb"[0-9]+(?:\.[0-9]+){3,}"
 _IPV6 = rb"[0-9a-f:]*::[0-9a-f:.]*|(?:[0-9a-f]{1,4}:){6}[0-9a-f:.]+"
 _FINGERPRINT = rb"[0-9a-f]{40,}"
 _IN_FOURS = rb"[0-9a-f]{4}(?:[ +][0-9a-f]{4}){9,}"
-#: In clear, and coded: for re2, in any case.
-CANDIDATES = (_IPV6, _IN_FOURS, _FINGERPRINT, _IPV4)
+#: What may be a secret, coded: for re2, as :meth:`Known.expressions`.
 CODED = (IN_BASE64, PERCENT_ENCODED)
 
-_CLEAR = re.compile(b"(?P<v6>%b)|(?P<fours>%b)|(?P<fingerprint>%b)|(?P<v4>%b)" % CANDIDATES, re.IGNORECASE)
+_CLEAR = re.compile(
+    b"(?P<v6>%b)|(?P<fours>%b)|(?P<fingerprint>%b)|(?P<v4>%b)" % (_IPV6, _IN_FOURS, _FINGERPRINT, _IPV4),
+    re.IGNORECASE,
+)
 _BASE64 = re.compile(IN_BASE64.replace(b"(?-i:", b"(?:"))
 _ENCODED = re.compile(PERCENT_ENCODED, re.IGNORECASE)
 _LETTERS = re.compile(rb"[A-Za-z0-9+/_-]*")

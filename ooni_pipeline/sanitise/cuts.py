@@ -10,10 +10,9 @@ from typing import Any
 
 from ooni_pipeline.report.json_lines import dumps, loads
 from ooni_pipeline.sanitise.bridges import BridgeTable
-from ooni_pipeline.sanitise.packets import decoded, encoded
 from ooni_pipeline.sanitise.search import Secrets
 from ooni_pipeline.sanitise.settings import Settings
-from ooni_pipeline.sanitise.strings import change_strings
+from ooni_pipeline.sanitise.strings import change_strings, decoded, encoded
 
 #: In the place of what belongs to a bridge, or to the volunteer's machine.
 MARKER = "[REDACTED]"

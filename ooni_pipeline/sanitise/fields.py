@@ -14,9 +14,8 @@ from typing import Any
 
 from ooni_pipeline.report.nettests import canonical_test_name
 from ooni_pipeline.sanitise.cuts import SCRUBBED, Cuts
-from ooni_pipeline.sanitise.packets import change_texts, texts_in
 from ooni_pipeline.sanitise.settings import Settings
-from ooni_pipeline.sanitise.strings import change_strings, mappings_in, plain_key
+from ooni_pipeline.sanitise.strings import change_strings, change_texts, mappings_in, plain_key, texts_in
 
 #: Keys whose value becomes null, and the setting that says so.
 NULLED = ("probe_city", "probe_id")

@@ -11,10 +11,9 @@ from typing import Any
 
 from ooni_pipeline.sanitise.bridge_lines import parse_bridge_line
 from ooni_pipeline.sanitise.cuts import MARKER, Cuts
-from ooni_pipeline.sanitise.packets import change_texts
 from ooni_pipeline.sanitise.paths import Paths
 from ooni_pipeline.sanitise.settings import Settings
-from ooni_pipeline.sanitise.strings import mappings_in, plain_key
+from ooni_pipeline.sanitise.strings import change_texts, mappings_in, plain_key
 from ooni_pipeline.sanitise.tor_logs import COMMAND_LINES, LOGS, as_text, clean_log
 
 #: Keys under which the output of a program stands, apart from those that end in ``log`` or ``logs``.

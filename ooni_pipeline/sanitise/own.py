@@ -20,7 +20,7 @@ from ooni_pipeline.sanitise.addresses import addresses_in, is_of_a_host
 from ooni_pipeline.sanitise.cuts import SCRUBBED, Cuts
 from ooni_pipeline.sanitise.probe_ip import OTHER_THAN_WITHHELD, WITHHELD
 from ooni_pipeline.sanitise.settings import Settings
-from ooni_pipeline.sanitise.strings import mappings_in, plain_key, strings_in
+from ooni_pipeline.sanitise.strings import mappings_in, plain_key, strings_in, texts_in
 
 #: Keys (in lower case) that hold an address of the volunteer: of dash, ndt, ndt7 and of test helpers.
 KEYS = frozenset(
@@ -55,8 +55,8 @@ def revealing_lines(settings: Settings) -> bytes:
     return "|".join(
         [
             _FIELDS,
-            r'"raw_packet":|IP(?:v6)?error|guessed our IP|_logs?":\{',
-            rf'"test_name":"[^"]*(?:{"|".join(_stem(name) for name in headers.OUR_HELPERS)})',
+            r'"raw_packet":|IP(?:v6)?error|guessed our IP|_logs?":\[?\{',
+            headers.HELPER_LINES,
         ]
     ).encode()
 
@@ -74,8 +74,7 @@ def reveal(entry: dict[str, Any], settings: Settings) -> set[str]:
             elif name in packets.DIRECTIONS:
                 found.update(packets.own_addresses(name, value))
             elif name.endswith(_LOGS):
-                texts = [packets.decoded(value).decode("utf-8", "replace"), *strings_in(value)]
-                found.update(*map(_guessed, texts))
+                found.update(*map(_guessed, texts_in(value)))
     if canonical_test_name(entry.get("test_name")) in headers.OUR_HELPERS:
         found |= headers.echoed_addresses(entry, settings.headers)
     return found
@@ -148,8 +147,3 @@ def _both_orders(packed: bytes) -> Iterator[str]:
 def _guessed(text: str) -> Iterator[str]:
     for match in _GUESSED.finditer(text):
         yield from addresses_in(match[1])
-
-
-def _stem(name: str) -> str:
-    """A name of a nettest as any probe may have written it: with whatever between its words."""
-    return '[^"]'.join(name.split("_"))

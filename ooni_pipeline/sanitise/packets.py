@@ -6,15 +6,13 @@ answers, whose source is the volunteer (or the address that a NAT in between gav
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from ooni_pipeline.sanitise.addresses import addresses_in
-from ooni_pipeline.sanitise.strings import change_strings, plain_key, strings_in
+from ooni_pipeline.sanitise.strings import decoded, plain_key
 
 #: The keys under which packets stand, and whether their source is the volunteer (else their destination).
 DIRECTIONS = {"sent_packets": True, "answered_packets": False, "received_packets": False}
@@ -44,48 +42,6 @@ def own_addresses(key: str, packets: Any) -> Iterator[str]:
             waiting += [value for name, value in packet.items() if isinstance(value, list)]
         elif isinstance(packet, str):
             yield from _of_summary(packet, sent)
-
-
-def decoded(value: Any) -> bytes:
-    """The bytes of ``{"format": "base64", "data": …}``; none for anything else."""
-    if isinstance(value, dict) and value.get("format") == "base64" and isinstance(value.get("data"), str):
-        try:
-            return base64.b64decode(value["data"])
-        except (binascii.Error, ValueError):
-            return b""
-    return b""
-
-
-def texts_in(value: Any) -> list[str]:
-    """Every string in a value, and what is base64 in it as text."""
-    texts = strings_in(value)
-    waiting: list[Any] = [[value]]
-    for container in waiting:
-        for inner in container.values() if isinstance(container, dict) else container:
-            if raw := decoded(inner):
-                texts.append(raw.decode("utf-8", "replace"))
-            elif isinstance(inner, (dict, list)):
-                waiting.append(inner)
-    return texts
-
-
-def change_texts(root: list[Any], change: Callable[[str], str]) -> None:
-    """Put ``change(string)`` in the place of every string; what is base64 of bytes stays that."""
-    waiting: list[Any] = [root]
-    for container in waiting:
-        for value in container.values() if isinstance(container, dict) else container:
-            if raw := decoded(value):
-                text = raw.decode("utf-8", "surrogateescape")
-                if (changed := change(text)) != text:
-                    value["data"] = encoded(changed.encode("utf-8", "surrogateescape"))
-            elif isinstance(value, (dict, list)):
-                waiting.append(value)
-    change_strings(root, change)
-
-
-def encoded(data: bytes) -> str:
-    """The bytes as such a ``data``."""
-    return base64.b64encode(data).decode("ascii")
 
 
 def _of_raw(raw: bytes, sent: bool) -> Iterator[str]:

@@ -208,10 +208,10 @@ def _on_its_own(line: bytes, start: int, end: int, *, is_first: bool) -> bool:
         return False
     if not is_first or not start or line[start - 1] not in more:
         return not (is_number and start > 1 and line[start - 1] in b"." and line[start - 2] in _DIGITS)
-    return ends_an_escape(line, start)
+    return _ends_an_escape(line, start)
 
 
-def ends_an_escape(line: bytes, start: int) -> bool:
+def _ends_an_escape(line: bytes, start: int) -> bool:
     """Whether what looks like a digit before a place is the end of an escape: \\u00e9, %20, \\b or \\f."""
     return (
         (start >= 6 and line[start - 6 : start - 4] == b"\\u")

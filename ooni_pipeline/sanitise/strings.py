@@ -1,7 +1,9 @@
-"""Walking through an entry without recursion: every string, every mapping, wherever it stands."""
+"""Walking through an entry without recursion: every string, every mapping, bytes in base64 as well."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Callable, Container, Iterator
 from typing import Any
 
@@ -34,6 +36,48 @@ def strings_in(value: Any) -> list[str]:
 
     change_strings([value], keep)
     return found
+
+
+def decoded(value: Any) -> bytes:
+    """The bytes of ``{"format": "base64", "data": …}``; none for anything else."""
+    if isinstance(value, dict) and value.get("format") == "base64" and isinstance(value.get("data"), str):
+        try:
+            return base64.b64decode(value["data"])
+        except (binascii.Error, ValueError):
+            return b""
+    return b""
+
+
+def texts_in(value: Any) -> list[str]:
+    """Every string in a value, and what is base64 in it as text."""
+    texts = strings_in(value)
+    waiting: list[Any] = [[value]]
+    for container in waiting:
+        for inner in container.values() if isinstance(container, dict) else container:
+            if raw := decoded(inner):
+                texts.append(raw.decode("utf-8", "replace"))
+            elif isinstance(inner, (dict, list)):
+                waiting.append(inner)
+    return texts
+
+
+def change_texts(root: list[Any], change: Callable[[str], str]) -> None:
+    """Put ``change(string)`` in the place of every string; what is base64 of bytes stays that."""
+    waiting: list[Any] = [root]
+    for container in waiting:
+        for value in container.values() if isinstance(container, dict) else container:
+            if raw := decoded(value):
+                text = raw.decode("utf-8", "surrogateescape")
+                if (changed := change(text)) != text:
+                    value["data"] = encoded(changed.encode("utf-8", "surrogateescape"))
+            elif isinstance(value, (dict, list)):
+                waiting.append(value)
+    change_strings(root, change)
+
+
+def encoded(data: bytes) -> str:
+    """The bytes as such a ``data``."""
+    return base64.b64encode(data).decode("ascii")
 
 
 def mappings_in(root: dict[str, Any], without: Container[str] = ()) -> Iterator[dict[str, Any]]:

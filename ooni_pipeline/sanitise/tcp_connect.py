@@ -6,7 +6,7 @@ from typing import Any
 
 from ooni_pipeline.sanitise.bridge_lines import parse_bridge_line
 from ooni_pipeline.sanitise.cuts import MARKER, Cuts, test_keys_of
-from ooni_pipeline.sanitise.packets import texts_in
+from ooni_pipeline.sanitise.strings import texts_in
 
 
 def sanitise(entry: dict[str, Any], cuts: Cuts) -> None:

@@ -12,8 +12,7 @@ from ooni_pipeline.report.entry import OVERRULED
 from ooni_pipeline.sanitise.addresses import V4, V6, addresses_in, is_v4, length_of_v6
 from ooni_pipeline.sanitise.bridges import BridgeTable
 from ooni_pipeline.sanitise.cuts import MARKER, Cuts, test_keys_of
-from ooni_pipeline.sanitise.packets import decoded
-from ooni_pipeline.sanitise.strings import change_strings
+from ooni_pipeline.sanitise.strings import change_strings, decoded
 
 #: Keys among those of the test under which the contradictions of an entry with itself are left.
 _LEFT = ("report", "test_keys")

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from ooni_pipeline.report.json_lines import dump_entry, loads
 from ooni_pipeline.sanitise import Sanitiser
 from ooni_pipeline.sanitise.bridges import Bridge, BridgeTable
-from ooni_pipeline.sanitise.packets import change_texts, decoded, own_addresses
+from ooni_pipeline.sanitise.packets import own_addresses
+from ooni_pipeline.sanitise.strings import change_texts, decoded
 
 MASKED, ROUTER, SERVER = "127.0.0.1", "198.51.100.1", "203.0.113.80"
 OWN, OWN_V6, ROUTER_V6 = "192.0.2.77", "2001:db8:77::7", "2001:db8:1::1"
