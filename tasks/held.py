@@ -11,7 +11,7 @@ import sys
 
 from ooni_pipeline.bucket.decisions import DROP, RELEASE, HeldReport, decide, held_reports, read_cases
 from ooni_pipeline.bucket.layout import Layout, Stage
-from ooni_pipeline.bucket.manifest import Manifest, read_proof
+from ooni_pipeline.bucket.manifest import Manifest, moment, read_proof
 from ooni_pipeline.errors import BucketError, RejectReason
 from ooni_pipeline.report.kept import kept_lines
 from tasks import config
@@ -41,7 +41,7 @@ def show_list(layout: Layout, buckets: list[dt.date]) -> int:
 def _state(held: HeldReport) -> str:
     case = held.case
     if not case.decision:
-        waited = utc_now() - dt.datetime.strptime(case.since, "%Y-%m-%dT%H:%M:%SZ")
+        waited = utc_now() - moment(case.since)
         hours = int(waited.total_seconds() // 3600)
         return f"waits {hours // 24} d {hours % 24} h"
     decided = f"{case.decision} decided {case.when} by {case.by}"

@@ -88,8 +88,6 @@ def _cut_values(root: dict[str, Any] | list[Any], secrets: Secrets, marker: str)
     total = 0
     waiting: list[Any] = [root]
     for container in waiting:
-        if not isinstance(container, (dict, list)):
-            continue
         for key, value in container.items() if isinstance(container, dict) else enumerate(container):
             if isinstance(value, list):
                 waiting.append(value)

@@ -64,8 +64,6 @@ class Settings:
     @property
     def digest(self) -> str:
         """Eight hexadecimal digits that change with any of them: other settings are a reason to redo."""
-        values = {
-            name: getattr(self, name) for name in sorted(item.name for item in dataclasses.fields(self))
-        }
+        values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
         values["annotations"] = sorted(self.annotations)
         return hashlib.sha256(repr(sorted(values.items())).encode()).hexdigest()[:8]
