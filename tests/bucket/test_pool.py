@@ -70,7 +70,9 @@ def test_what_the_work_raises_stops_everything() -> None:
         list(run_all(range(100), jobs.fail, 2))
 
 
-@pytest.mark.parametrize("work", [jobs.fail_without_pickle, jobs.fail_after_another], ids=str)
+@pytest.mark.parametrize(
+    "work", [jobs.fail_without_pickle, jobs.fail_after_another], ids=["without_pickle", "after_another"]
+)
 def test_what_a_worker_raises_is_told_without_its_text(work: Callable[[jobs.Probes], None]) -> None:
     with pytest.raises(UnforeseenError, match=r"^report r1: unforeseen .*TwoArgumentsError") as caught:
         list(run_all([jobs.Probes("r1")], work, 1))

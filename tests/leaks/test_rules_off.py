@@ -158,15 +158,15 @@ def _lists() -> Iterator[tuple[str, Rule]]:
         ("INPUTS", "^(?=input |option.*://).*{:.5}", [fields]),
         ("OUTPUTS", "^path in .* {}:", [logs]),
     ):
-        for item in getattr(modules[0], names):
+        for item in sorted(getattr(modules[0], names)):
             yield f"{names} {item}", Rule(without(names, item, *modules), seen_in.format(item))
-    for key in headers.KEYS:
+    for key in sorted(headers.KEYS):
         yield f"headers.KEYS {key}", Rule(without("KEYS", key, headers), f"^header under {key}$")
-    for helper in headers.OUR_HELPERS:
+    for helper in sorted(headers.OUR_HELPERS):
         switch = without("OUR_HELPERS", helper, headers)
         yield f"helper {helper}", Rule(switch, f"^raw echo in {helper}$")
     modules = [bridge_reachability, tor, tor_logs, logs]
-    for log in tor.LOGS:
+    for log in sorted(tor.LOGS):
         yield f"logs of tor {log}", Rule(without("LOGS", log, *modules), f"^unknown bridge in .* {log}$")
     yield "command lines", Rule(without("COMMAND_LINES", "options", logs), "^option ")
     yield "command lines of tor", Rule(without("COMMAND_LINES", "options", logs, tor_logs), "e .*options$")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import gzip
 import os
 import re
@@ -17,6 +18,9 @@ from ooni_pipeline.report.reader import open_report, uncompressed_chunks
 
 PROJECT = Path(__file__).parents[2]
 CORPUS = PROJECT.parent / "shared" / "corpus"
+
+#: The same bytes at every call, so that tests have the same names in every process.
+gzipped = functools.partial(gzip.compress, mtime=0)
 
 YAML = b"---\nprobe_cc: IT\n...\n---\ninput: a\n...\n---\ninput: b\n...\n"
 JSON = b'{"input": "a"}\n{"input": "b"}\n'
@@ -42,13 +46,13 @@ def rejection(path: Path) -> RejectReason:
     [
         ("a.yaml", YAML),
         ("a.yamloo", YAML),
-        ("a.yaml.gz", gzip.compress(YAML)),
-        ("a.yaml", gzip.compress(YAML)),
+        ("a.yaml.gz", gzipped(YAML)),
+        ("a.yaml", gzipped(YAML)),
         ("a.json", JSON),
         ("a.njson", JSON),
-        ("a.jsonl.gz", gzip.compress(JSON)),
-        ("a.json.gz", gzip.compress(JSON[:20]) + gzip.compress(JSON[20:]) + bytes(100_000)),
-        ("a.json", gzip.compress(b"") + gzip.compress(JSON)),
+        ("a.jsonl.gz", gzipped(JSON)),
+        ("a.json.gz", gzipped(JSON[:20]) + gzipped(JSON[20:]) + bytes(100_000)),
+        ("a.json", gzipped(b"") + gzipped(JSON)),
         ("a", YAML),
         ("a.json.pretty", JSON),
     ],
@@ -77,7 +81,7 @@ def test_the_name_decides_about_the_format(tmp_path: Path) -> None:
     ("content", "reason"),
     [
         (b"", RejectReason.EMPTY_REPORT),
-        (gzip.compress(b""), RejectReason.EMPTY_REPORT),
+        (gzipped(b""), RejectReason.EMPTY_REPORT),
         (b"###\n# OONI Probe Report\n###\n", RejectReason.EMPTY_REPORT),
         (b"---\nnull\n...\n---\na: 1\n...\n", RejectReason.BAD_HEADER),
         (b"---\n...\n", RejectReason.BAD_HEADER),
@@ -88,8 +92,8 @@ def test_the_name_decides_about_the_format(tmp_path: Path) -> None:
         (b"---\n" + b"[" * 100_000 + b"\n...\n", RejectReason.BAD_HEADER),
         (b"---\nprobe_cc: I", RejectReason.BAD_HEADER),
         (b"stray\n---\na: 1\n...\n", RejectReason.BAD_HEADER),
-        (gzip.compress(YAML)[:15], RejectReason.BAD_GZIP),
-        (gzip.compress(YAML)[:2], RejectReason.BAD_GZIP),
+        (gzipped(YAML)[:15], RejectReason.BAD_GZIP),
+        (gzipped(YAML)[:2], RejectReason.BAD_GZIP),
         (b"\x1f\x8b but no gzip", RejectReason.BAD_GZIP),
     ],
 )
@@ -126,7 +130,7 @@ def lines(count: int) -> bytes:
 
 
 def test_a_gzip_stream_that_is_cut_keeps_what_came_before(tmp_path: Path) -> None:
-    packed = gzip.compress(lines(5000))
+    packed = gzipped(lines(5000))
     path = tmp_path / "a.json.gz"
     for length in (len(packed) // 2, len(packed) - 9, len(packed) - 4):
         path.write_bytes(packed[:length])
@@ -141,7 +145,7 @@ def test_a_gzip_stream_that_is_cut_keeps_what_came_before(tmp_path: Path) -> Non
 
 def test_a_gzip_stream_that_is_damaged_keeps_what_came_before(tmp_path: Path) -> None:
     content = lines(5000)
-    packed = bytearray(gzip.compress(content))
+    packed = bytearray(gzipped(content))
     middle = len(packed) // 2
     packed[middle : middle + 50] = bytes(50)
     path = tmp_path / "a.json.gz"
@@ -152,14 +156,14 @@ def test_a_gzip_stream_that_is_damaged_keeps_what_came_before(tmp_path: Path) ->
     assert isinstance(last, BadEntry)
     assert last.reason is RejectReason.BAD_GZIP
     assert len(good) > 2000
-    path.write_bytes(gzip.compress(content) + b"trailing")
+    path.write_bytes(gzipped(content) + b"trailing")
     _, entries = read(path)
     assert [entry.reason for entry in entries if isinstance(entry, BadEntry)] == [RejectReason.BAD_GZIP]
     assert len(entries) == 5001
 
 
 def test_a_wrong_checksum_is_told(tmp_path: Path) -> None:
-    packed = bytearray(gzip.compress(YAML))
+    packed = bytearray(gzipped(YAML))
     packed[-8] ^= 1
     (tmp_path / "a.yaml").write_bytes(packed)
     _, entries = read(tmp_path / "a.yaml")
@@ -171,7 +175,7 @@ def test_a_wrong_checksum_is_told(tmp_path: Path) -> None:
 )
 def test_what_broke_off_is_told_where_it_did(tmp_path: Path, plain: bytes, kept: list[str]) -> None:
     path = tmp_path / ("a.json" if plain == JSON else "a.yaml")
-    path.write_bytes(gzip.compress(plain)[:-3])
+    path.write_bytes(gzipped(plain)[:-3])
     _, entries = read(path)
     assert inputs(entries) == [*kept, RejectReason.BAD_GZIP]
     last = entries[-1]
@@ -196,7 +200,7 @@ def test_a_report_that_never_ends_ends(
 
 def test_a_gzip_bomb_unfolds_chunk_by_chunk(tmp_path: Path) -> None:
     path = tmp_path / "a.json.gz"
-    path.write_bytes(gzip.compress(b" " * 50_000_000 + b"\n" + JSON))
+    path.write_bytes(gzipped(b" " * 50_000_000 + b"\n" + JSON))
     assert max(map(len, uncompressed_chunks(path))) <= source.CHUNK
     _, entries = read(path)
     assert inputs(entries) == [RejectReason.BLANK_LINE, "a", "b"]
@@ -328,10 +332,10 @@ def test_arbitrary_bytes_are_read_or_rejected_and_none_vanish(
     path = tmp_path / name
     path.write_bytes(content)
     check_that_nothing_vanished(path)
-    packed = gzip.compress(content)
+    packed = gzipped(content)
     path.write_bytes(packed[: len(packed) - len(content) % 20])
     check_that_nothing_vanished(path)
-    path.write_bytes(gzip.compress(content, 1))
+    path.write_bytes(gzipped(content, 1))
     assert b"".join(uncompressed_chunks(path)) == content
 
 
