@@ -13,13 +13,14 @@ TOP = Path(__file__).resolve().parents[1]
 #: room -> the rooms of ooni_pipeline that it may import, beside itself and errors.
 DOORS = {
     "errors": set(),
+    "patterns": set(),
     "report": set(),
     "bucket": {"report"},
     "collector": {"report", "bucket"},
     "transfer": {"report", "bucket"},
     "normalise": {"report"},
-    "sanitise": {"report"},
-    "fingerprints": set(),
+    "sanitise": {"report", "patterns"},
+    "fingerprints": {"patterns"},
     "database": {"report", "fingerprints"},
     "remote": set(),
 }  # fmt: skip
@@ -34,7 +35,7 @@ HOMES = {
     "paramiko": "ooni_pipeline/remote/ssh",
     "yaml": "ooni_pipeline/report/yaml_reports",
     "ujson": "ooni_pipeline/report/json_lines",
-    "re2": "ooni_pipeline/sanitise/search",
+    "re2": "ooni_pipeline/patterns",
 }
 
 #: task module -> the only stage that it imports. What comes after it, not beside it.

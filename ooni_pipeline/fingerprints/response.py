@@ -9,6 +9,7 @@ from __future__ import annotations
 import binascii
 from collections.abc import Container, Iterator, Mapping
 from contextlib import suppress
+from ipaddress import ip_address
 from typing import Any
 
 from ooni_pipeline.fingerprints.charset import decode
@@ -56,8 +57,9 @@ def header_values(response: Mapping[str, Any], wanted: Container[str]) -> Iterat
     each may know values that the other lost; so one value may come twice.
     """
     headers = response.get("headers")
-    pairs: list[Any] = list(headers.items()) if isinstance(headers, Mapping) else list(items(headers))
-    for pair in pairs + items(response.get("headers_list")):
+    # In an order of ours: jsonb has another than JSON, and the first charset counts.
+    pairs: list[Any] = _sorted_names(headers, wanted) if isinstance(headers, Mapping) else items(headers)
+    for pair in [*pairs, *items(response.get("headers_list"))]:
         if not isinstance(pair, (list, tuple)) or len(pair) != 2:
             continue
         name = text(pair[0])
@@ -66,6 +68,35 @@ def header_values(response: Mapping[str, Any], wanted: Container[str]) -> Iterat
         for value in pair[1] if isinstance(pair[1], list) else [pair[1]]:
             if (read := text(value)) is not None:
                 yield lower, read
+
+
+def _sorted_names(headers: Mapping[Any, Any], wanted: Container[str]) -> list[tuple[str, Any]]:
+    return sorted(
+        ((name, headers[name]) for name in headers if isinstance(name, str) and name.lower() in wanted),
+        key=lambda pair: pair[0],
+    )
+
+
+def dns_answers(test_keys: Mapping[str, Any]) -> Iterator[str]:
+    """What resolvers told the probe in ``test_keys.queries``: addresses and names, as :func:`as_answer`.
+
+    Those of the control stand elsewhere, in ``test_keys.control``.
+    """
+    for query in items(test_keys.get("queries")):
+        for answer in items(mapping(query).get("answers")):
+            for key in ("ipv4", "ipv6", "hostname"):
+                if isinstance(value := mapping(answer).get(key), str):
+                    yield as_answer(value)
+
+
+def as_answer(value: str) -> str:
+    """An address or a name as it is compared: in lower case, a name without its last dot, an address of IPv6
+    in its shortest form."""
+    value = value.lower()
+    if ":" in value:
+        with suppress(ValueError):
+            return ip_address(value).compressed
+    return value.removesuffix(".")
 
 
 def body_text(response: Mapping[str, Any]) -> str | None:

@@ -1,9 +1,9 @@
-"""One row of each fingerprint file, and the rules that a row must keep."""
+"""One row of each fingerprint file, the rules that a row must keep, and what a row means to the matcher."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 
 from ooni_pipeline.fingerprints.like import compile_like
@@ -17,12 +17,45 @@ VENDOR_LOCATIONS = ("header_name_diff", "received")
 #: itself failed while its control did not.
 FAILURE_WORDS = ("experiment_only",)
 #: Two letters that look like a country but that no probe reports, and what to write instead.
-_NOT_A_COUNTRY = {"UK": "GB", "EL": "GR", "ZZ": "a country"}
+NOT_A_COUNTRY = {"UK": "GB", "EL": "GR", "ZZ": "a country"}
 
 _SLUG = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")
-_COUNTRY = re.compile(r"[A-Z]{2}")
-_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # a token of RFC 9110
+COUNTRY = re.compile(r"[A-Z]{2}")
+HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # a token of RFC 9110
 _ADDED = re.compile(r"(\d{4}-\d{2})(-\d{2})?")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What the matcher needs of a fingerprint, wherever it comes from.
+
+    ``kind`` is what a match means: ``blockpage``, ``false_positive`` or ``vague``. ``countries`` limits it
+    to measurements from there; none is the whole world. ``header`` is a name in lower case. ``pattern_type``
+    is ``like`` (SQL's), ``full``, ``prefix``, ``contains``, ``regexp`` or, for ``failure``, ``word``. What
+    stands below ``pattern`` decides nothing.
+    """
+
+    name: str
+    kind: str
+    countries: tuple[str, ...]
+    location: str
+    header: str
+    pattern_type: str
+    pattern: str
+    scope: str = ""
+    confidence: int | None = None
+    source: str = ""
+
+    def decides(self) -> list[object]:
+        """What decides a match: for the version of the table."""
+        return [
+            *(self.name, self.kind, self.countries),
+            *(self.location, self.header, self.pattern_type, self.pattern),
+        ]
+
+    def explained(self) -> dict[str, object]:
+        """The same for somebody who asks years later, without name, kind and what is empty."""
+        return {key: value for key, value in asdict(self).items() if value and key not in ("name", "kind")}
 
 
 @dataclass(frozen=True)
@@ -45,14 +78,14 @@ class Fingerprint:
 
     def __post_init__(self) -> None:
         _check(_SLUG, "name", self.name, "lower-case letters, digits and single underscores")
-        if self.probe_cc in _NOT_A_COUNTRY:
+        if self.probe_cc in NOT_A_COUNTRY:
             raise ValueError(
-                f"probe_cc: no probe reports {self.probe_cc}, write {_NOT_A_COUNTRY[self.probe_cc]}"
+                f"probe_cc: no probe reports {self.probe_cc}, write {NOT_A_COUNTRY[self.probe_cc]}"
             )
-        _check(_COUNTRY, "probe_cc", self.probe_cc, "two upper-case letters (ISO 3166-1)")
+        _check(COUNTRY, "probe_cc", self.probe_cc, "two upper-case letters (ISO 3166-1)")
         _check_word("location", self.location, BLOCKPAGE_LOCATIONS)
         if self.location == "header":
-            _check(_HEADER_NAME, "header", self.header, "the name of an HTTP header")
+            _check(HEADER_NAME, "header", self.header, "the name of an HTTP header")
         elif self.header:
             raise ValueError(f"header: must be empty for a {self.location} fingerprint")
         if self.location == "failure":
@@ -64,6 +97,12 @@ class Fingerprint:
             date.fromisoformat(self.added if len(self.added) == 10 else f"{self.added}-01")
         if not self.source:
             raise ValueError("source: is empty; say where the pattern comes from")
+
+    def rule(self) -> Rule:
+        """What it means."""
+        kind = "word" if self.location == "failure" else "like"
+        where = ((self.probe_cc,), self.location, self.header.lower())
+        return Rule(self.name, "blockpage", *where, kind, self.pattern, source=self.source)
 
 
 @dataclass(frozen=True)
@@ -101,7 +140,14 @@ def _check_word(column: str, value: str, words: tuple[str, ...]) -> None:
         raise ValueError(f"{column}: {value!r} is not one of {', '.join(words)}")
 
 
+def check_text(pattern: str) -> None:
+    """ValueError for what no text in the database holds: a row could not show what its entry did."""
+    if re.search("[\0\ud800-\udfff\ufffd]", pattern):
+        raise ValueError("pattern: has U+0000, U+FFFD or half a character, which no loaded text has")
+
+
 def _check_pattern(pattern: str) -> None:
+    check_text(pattern)
     if not pattern:
         raise ValueError("pattern: is empty")
     compile_like(pattern)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from ooni_pipeline.errors import RejectReason
+from ooni_pipeline.patterns import pattern
 from ooni_pipeline.report.json_lines import dump_entry, loads
 from ooni_pipeline.report.nettests import canonical_test_name
 from ooni_pipeline.sanitise import (
@@ -32,7 +33,7 @@ from ooni_pipeline.sanitise.bridges import BridgeTable
 from ooni_pipeline.sanitise.candidates import CODED, kind_of
 from ooni_pipeline.sanitise.cuts import MARKER, SCRUBBED, Cuts, cut_everywhere
 from ooni_pipeline.sanitise.expected import all_expected
-from ooni_pipeline.sanitise.search import OwnAddresses, Secrets, after, pattern
+from ooni_pipeline.sanitise.search import OwnAddresses, Secrets, after
 from ooni_pipeline.sanitise.settings import Settings
 
 #: Changes when the same entry would come out in another way; then buckets can be redone.

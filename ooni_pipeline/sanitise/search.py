@@ -1,4 +1,4 @@
-"""Finding many secrets at once in serialised entries, at the speed of a scan. The home of re2.
+"""Finding many secrets at once in serialised entries, at the speed of a scan.
 
 It works on JSON in plain ASCII, as entries are written. An address or a fingerprint consists of
 characters that this form never escapes, so what stands in a string, a key or a log stands in the line.
@@ -16,10 +16,9 @@ from __future__ import annotations
 import functools
 import ipaddress
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
-import re2
-
+from ooni_pipeline.patterns import Search, pattern
 from ooni_pipeline.sanitise.candidates import (
     CODED,
     Found,
@@ -45,27 +44,6 @@ _OVERLAP = 8
 MAX_OWN = 100
 #: Further than this beyond where it begins no address reaches, in any spelling.
 _REACH = 128
-
-#: (data, where to begin[, where to end]) -> where the first match begins and ends, or None.
-Search = Callable[..., "tuple[int, int] | None"]
-
-
-def pattern(alternatives: Iterable[bytes]) -> Search:
-    """A search for the first of many regular expressions, in any case: where it begins and ends (the
-    longest that begins there)."""
-    options = re2.Options()
-    options.encoding = re2.Options.Encoding.LATIN1
-    options.case_sensitive = False
-    options.longest_match = True
-    options.max_mem = 256 * 1024 * 1024
-    options.log_errors = False
-    compiled = re2.compile(b"|".join(alternatives), options)
-
-    def search(data: bytes, start: int, end: int | None = None) -> tuple[int, int] | None:
-        match = compiled.search(data, start, len(data) if end is None else end)
-        return match.span() if match else None
-
-    return search
 
 
 def after(start: int, end: int) -> int:

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ooni_pipeline.patterns import pattern
 from ooni_pipeline.report.json_lines import dump_entry, loads
 from ooni_pipeline.sanitise import Sanitiser, fields
 from ooni_pipeline.sanitise.bridges import Bridge, BridgeTable
 from ooni_pipeline.sanitise.cuts import Cuts
 from ooni_pipeline.sanitise.probe_ip import RULE
-from ooni_pipeline.sanitise.search import pattern
 from ooni_pipeline.sanitise.settings import ANNOTATIONS, Settings
 
 TABLE = BridgeTable.of([Bridge("192.0.2.1", 443, "01" * 20, None, None)])

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from ooni_pipeline.patterns import pattern
 from ooni_pipeline.report.json_lines import dump_entry, loads
 from ooni_pipeline.sanitise import Sanitiser, headers
 from ooni_pipeline.sanitise.bridges import Bridge, BridgeTable
-from ooni_pipeline.sanitise.search import pattern
 from ooni_pipeline.sanitise.settings import Settings
 
 TABLE = BridgeTable.of([Bridge("192.0.2.1", 443, "01" * 20, None, None)])

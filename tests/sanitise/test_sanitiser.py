@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ooni_pipeline.patterns import pattern
 from ooni_pipeline.report.json_lines import dump_entry, loads
 from ooni_pipeline.sanitise import Sanitiser
 from ooni_pipeline.sanitise.bridges import Bridge, BridgeTable
 from ooni_pipeline.sanitise.probe_ip import TO_WITHHOLD
-from ooni_pipeline.sanitise.search import pattern
 from ooni_pipeline.sanitise.strings import change_strings, strings_in
 
 FINGERPRINT = "0123456789ABCDEF0123456789ABCDEF01234567"
