@@ -87,10 +87,15 @@ def _make(row: Row, line: bytes, bucket_date: str, fingerprints: FingerprintTabl
         row.refused = "of another bucket"  # nothing would ever replace it
     else:
         row.csv = metrics_row(entry, row.notes)
-        if fingerprints.wants(entry.get("test_name"), entry.get("probe_cc")):
-            found = [("blockpage", name) for name in fingerprints.match_blockpages(entry)]
-            found += [("vendor", name) for name in fingerprints.match_vendors(entry)]
-            row.matches = b"".join(csv_line(str(entry.get("id")), kind, name) for kind, name in found)
+        row.matches = matches_of(entry, fingerprints)
+
+
+def matches_of(entry: dict[str, Any], fingerprints: FingerprintTable) -> bytes:
+    """Lines for ``matched``: of an entry that is loaded, and of a row that is matched again."""
+    if not fingerprints.wants(entry.get("test_name"), entry.get("probe_cc")):
+        return b""
+    found = fingerprints.match(entry)
+    return b"".join(csv_line(str(entry.get("id")), kind, name) for kind, name in found)
 
 
 class Batch:

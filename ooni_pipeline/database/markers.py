@@ -12,7 +12,8 @@ from ooni_pipeline.database.connect import connected, run
 class BucketCounts:
     """A loaded bucket: what its marker says, how many rows there are, whether the views show this load.
 
-    ``refused`` are the entries that are no rows and lie in ``rejected``.
+    ``refused`` are the entries that are no rows and lie in ``rejected``, ``fingerprints`` the version of the
+    table that was matched.
     """
 
     bucket_date: dt.date
@@ -21,6 +22,7 @@ class BucketCounts:
     rows: int
     in_views: bool
     refused: int
+    fingerprints: str
 
 
 def is_loaded(url: str, bucket_date: dt.date) -> bool:

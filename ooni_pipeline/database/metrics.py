@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ooni_pipeline.database.connect import Value, connected, run
 from ooni_pipeline.database.copying import Progress, Row, copy_batch, rows_of
+from ooni_pipeline.database.matches import keep_table
 from ooni_pipeline.database.migrate import pending
 from ooni_pipeline.errors import DatabaseError
 from ooni_pipeline.fingerprints import FingerprintTable
@@ -57,6 +58,7 @@ def load_bucket(
     with connected(url) as database:
         if missing := pending(database):
             raise DatabaseError(f"the database lacks {', '.join(missing)}; run python -m tasks.migrate")
+        keep_table(database, fingerprints)
         run(database, "load/ensure_partition", values)
         database.commit()  # a partition of its own accord: loads of one month do not wait for each other
         run(database, "load/lock_bucket", values)

@@ -7,7 +7,8 @@ SELECT
     EXISTS (
         SELECT FROM views_contain AS v WHERE v.bucket_date = loads.bucket_date AND v.load_id = loads.load_id
     ) AS in_views,
-    coalesce((loads.notes ->> 'refused')::bigint, 0) AS refused
+    coalesce((loads.notes ->> 'refused')::bigint, 0) AS refused,
+    loads.fingerprints
 FROM loads
 WHERE loads.bucket_date BETWEEN %(first)s AND %(last)s
 ORDER BY loads.bucket_date;

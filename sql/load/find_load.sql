@@ -1,2 +1,3 @@
--- The marker of a bucket: its load_id, or no row. Parameters: bucket_date. Usage: is it loaded?
-SELECT load_id FROM loads WHERE bucket_date = %(bucket_date)s;
+-- The marker of a bucket: its load_id and the version of the fingerprint table, or no row. Parameters:
+-- bucket_date. Usage: is it loaded?
+SELECT load_id, fingerprints FROM loads WHERE bucket_date = %(bucket_date)s;

@@ -8,9 +8,14 @@ SELECT
     probe_asn,
     report_id,
     name AS vendor,
+    sum(tested_count)::bigint AS tested_count,
     md5(ROW(test_start_time, probe_cc, probe_asn, report_id, name)::text)::uuid AS row_key
-FROM fingerprint_matches
-WHERE kind = 'vendor'
+FROM (
+    -- Once a bucket and nettest: all of these rows have the same tested_count.
+    SELECT DISTINCT test_start_time, probe_cc, probe_asn, report_id, name, bucket_date, tested_count
+    FROM fingerprint_matches
+    WHERE kind = 'vendor'
+) AS met
 GROUP BY test_start_time, probe_cc, probe_asn, report_id, name;
 
 CREATE UNIQUE INDEX identified_vendors_row_key_idx ON identified_vendors (row_key);
@@ -21,4 +26,5 @@ COMMENT ON COLUMN identified_vendors.probe_cc IS 'As in metrics';
 COMMENT ON COLUMN identified_vendors.probe_asn IS 'As in metrics';
 COMMENT ON COLUMN identified_vendors.report_id IS 'As in metrics';
 COMMENT ON COLUMN identified_vendors.vendor IS 'bluecoat, squid or privoxy';
+COMMENT ON COLUMN identified_vendors.tested_count IS 'Measurements of this report in the nettest that shows this vendor; null: matched before this was counted';
 COMMENT ON COLUMN identified_vendors.row_key IS 'Identifies the row for concurrent refreshes; md5 of the columns';

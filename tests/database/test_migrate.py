@@ -21,7 +21,12 @@ from ooni_pipeline.fingerprints import load_fingerprints
 
 from .measurements import BUCKET, entry, one, query, write_report
 
-SCHEMA = ["schema/001-metrics.sql", "schema/002-loads.sql", "schema/003-reader.sql"]
+SCHEMA = [
+    "schema/001-metrics.sql",
+    "schema/002-loads.sql",
+    "schema/003-reader.sql",
+    "schema/004-fingerprints.sql",
+]
 VIEW_FILES = [f"views/0{number}-{view}.sql" for number, view in enumerate(VIEWS, 1)]
 
 
@@ -64,24 +69,24 @@ def test_two_at_once(database_url: str) -> None:
 def test_a_changed_schema_file_is_refused_before_anything_is_done(url: str, sql: Path) -> None:
     with (sql / "schema" / "001-metrics.sql").open("a") as file:
         file.write("-- changed\n")
-    (sql / "schema" / "004-new.sql").write_text("CREATE TABLE new (number integer);")
+    (sql / "schema" / "999-new.sql").write_text("CREATE TABLE new (number integer);")
     with pytest.raises(DatabaseError, match=r"schema/001-metrics\.sql has changed"):
         migrate(url)
     assert one(url, "SELECT to_regclass('new') IS NULL")
-    assert all_pending(url) == ["schema/001-metrics.sql", "schema/004-new.sql"]
+    assert all_pending(url) == ["schema/001-metrics.sql", "schema/999-new.sql"]
 
 
 def test_a_new_schema_file_is_applied_alone(url: str, sql: Path) -> None:
-    (sql / "schema" / "004-new.sql").write_text("CREATE TABLE new (number integer);")
-    assert migrate(url) == ["schema/004-new.sql"]
+    (sql / "schema" / "999-new.sql").write_text("CREATE TABLE new (number integer);")
+    assert migrate(url) == ["schema/999-new.sql"]
 
 
 def test_a_broken_file_is_named_and_leaves_the_database_as_it_was(database_url: str, sql: Path) -> None:
-    (sql / "schema" / "004-new.sql").write_text("CREATE TABLE new (number integr);")
-    with pytest.raises(DatabaseError, match=r"schema/004-new\.sql cannot be applied: .*42704"):
+    (sql / "schema" / "999-new.sql").write_text("CREATE TABLE new (number integr);")
+    with pytest.raises(DatabaseError, match=r"schema/999-new\.sql cannot be applied: .*42704"):
         migrate(database_url)
     assert one(database_url, "SELECT to_regclass('metrics') IS NULL")
-    assert all_pending(database_url) == [*SCHEMA, "schema/004-new.sql", *VIEW_FILES]
+    assert all_pending(database_url) == [*SCHEMA, "schema/999-new.sql", *VIEW_FILES]
 
 
 def test_newer_code_was_here(url: str) -> None:

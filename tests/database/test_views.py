@@ -126,22 +126,27 @@ def test_the_views(loaded: str) -> None:
     assert [one(loaded, f"SELECT count(*) FROM {view}") for view in VIEWS] == [0, 0, 0, 0]
     refresh_views(loaded)
     assert without_key(loaded, "blockpage_count", "report_id, test_start_time") == [
-        (1, 2, "china", STARTED, "CN", "AS4134"),
-        (1, 1, "china", None, "CN", "AS4134"),
-        (1, 1, "other", STARTED, "TR", "AS9121"),
-        (3, 4, "turkey", STARTED, "TR", "AS9121"),
+        (1, 2, "china", STARTED, "CN", "AS4134", 2),
+        (1, 1, "china", None, "CN", "AS4134", 1),
+        (1, 1, "other", STARTED, "TR", "AS9121", 5),  # tested of the day, in both reports
+        (3, 4, "turkey", STARTED, "TR", "AS9121", 5),
     ]
     assert without_key(loaded, "blockpage_urls", "report_id, input, test_start_time") == [
-        ("http://a.test", "china", STARTED, "CN", "AS4134"),
-        ("http://b.test", "china", None, "CN", "AS4134"),
-        ("http://example.test/7", "other", STARTED, "TR", "AS9121"),
-        ("http://a.test", "turkey", STARTED, "TR", "AS9121"),
-        ("http://b.test", "turkey", STARTED, "TR", "AS9121"),
+        ("http://a.test", "china", STARTED, "CN", "AS4134", 1),
+        ("http://b.test", "china", None, "CN", "AS4134", 2),  # once it was open
+        ("http://example.test/7", "other", STARTED, "TR", "AS9121", 1),
+        ("http://a.test", "turkey", STARTED, "TR", "AS9121", 2),
+        ("http://b.test", "turkey", STARTED, "TR", "AS9121", 1),
     ]
-    assert without_key(loaded, "country_counts", "probe_cc") == [("CN", 3), ("DE", 3), ("TR", 7), (None, 1)]
+    assert without_key(loaded, "country_counts", "probe_cc") == [
+        ("CN", 3, 3),
+        ("DE", 3, 1),
+        ("TR", 7, 5),
+        (None, 1, 1),
+    ]
     assert without_key(loaded, "identified_vendors", "vendor") == [
-        (STARTED, "DE", "AS1", "report-1", "privoxy"),
-        (STARTED, "DE", "AS1", "report-1", "squid"),
+        (STARTED, "DE", "AS1", "report-1", "privoxy", 2),
+        (STARTED, "DE", "AS1", "report-1", "squid", 2),
     ]
 
 
@@ -151,10 +156,11 @@ def without_key(url: str, view: str, order: str) -> list[tuple[Any, ...]]:
 
 def test_the_columns_of_the_views(url: str) -> None:
     columns = {
-        "blockpage_count": "block_count total_count report_id test_start_time probe_cc probe_asn row_key",
-        "blockpage_urls": "input report_id test_start_time probe_cc probe_asn row_key",
-        "country_counts": "probe_cc count row_key",
-        "identified_vendors": "test_start_time probe_cc probe_asn report_id vendor row_key",
+        "blockpage_count": "block_count total_count report_id test_start_time probe_cc probe_asn "
+        "tested_count row_key",
+        "blockpage_urls": "input report_id test_start_time probe_cc probe_asn tested_count row_key",
+        "country_counts": "probe_cc count tested_count row_key",
+        "identified_vendors": "test_start_time probe_cc probe_asn report_id vendor tested_count row_key",
     }
     assert tuple(columns) == VIEWS
     sql = "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 ORDER BY attnum"
@@ -181,13 +187,17 @@ def test_two_buckets_add_up_and_a_replaced_one_leaves_nothing(loaded: str, tmp_p
     more = entry(1, NEXT_BUCKET, **turkey, input="http://a.test", test_keys=BOTH)
     load_bucket(loaded, NEXT_BUCKET, [write_report(tmp_path / "n.json", [more])], FINGERPRINTS)
     refresh_views(loaded)
-    assert (4, 5, "turkey", STARTED, "TR", "AS9121") in without_key(loaded, "blockpage_count", "report_id")
+    assert (4, 5, "turkey", STARTED, "TR", "AS9121", 6) in without_key(loaded, "blockpage_count", "report_id")
+    urls = without_key(loaded, "blockpage_urls", "report_id")
+    assert ("http://a.test", "turkey", STARTED, "TR", "AS9121", 3) in urls  # two there, one here
     assert one(loaded, "SELECT count FROM country_counts WHERE probe_cc = 'TR'") == 8
     forget_loads(loaded, BUCKET, BUCKET)
     load_bucket(loaded, BUCKET, [], FINGERPRINTS)
     refresh_views(loaded)
-    assert without_key(loaded, "country_counts", "probe_cc") == [("TR", 1)]
-    assert without_key(loaded, "blockpage_count", "report_id") == [(1, 1, "turkey", STARTED, "TR", "AS9121")]
+    assert without_key(loaded, "country_counts", "probe_cc") == [("TR", 1, 1)]
+    assert without_key(loaded, "blockpage_count", "report_id") == [
+        (1, 1, "turkey", STARTED, "TR", "AS9121", 1)
+    ]
     assert without_key(loaded, "identified_vendors", "report_id") == []
 
 
