@@ -107,11 +107,14 @@ class _Group:
         self._any = re2.compile(b"|".join(b"(?:%b)" % one for one in expressions), _options())
 
     @functools.cached_property
-    def _set(self) -> re2.Set:
+    def _set(self) -> re2.Set | None:
         which = re2.Set.SearchSet(_options())
-        for expression in self._expressions:
-            which.Add(expression)
-        which.Compile()
+        try:
+            for expression in self._expressions:
+                which.Add(expression)
+            which.Compile()
+        except re2.error:  # no room for it
+            return None
         return which
 
     def found_in(self, text: bytes) -> list[int]:
@@ -121,7 +124,7 @@ class _Group:
             return []
         if len(self._expressions) == 1:
             return [0]
-        if found := self._set.Match(text):
+        if self._set and (found := self._set.Match(text)):
             return sorted(found)
         return [number for number, one in enumerate(self._expressions) if re2.search(one, text, _options())]
 

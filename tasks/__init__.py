@@ -19,6 +19,8 @@ Commands (each has --help):
     python -m tasks.forget STAGE FIRST LAST     a stage and those below are to be done again
     python -m tasks.held list [FIRST [LAST]]    reports that wait for a person; show, release, drop
     python -m tasks.resanitise FIRST LAST       what was published of bridges that were listed later
+    python -m tasks.fingerprints check          the fingerprint table; unmatched, show NAME
+    python -m tasks.refingerprint FIRST LAST    match what is loaded with today's fingerprint table
     python -m tasks.ledger FIRST [LAST]         what became of everything that was received
     python -m tasks.database ACTION             the embedded PostgreSQL: start, stop, status, url, psql
 """

@@ -19,6 +19,7 @@ from luigi.configuration import get_config
 from ooni_pipeline.bucket.layout import Layout
 from ooni_pipeline.database.embedded import EmbeddedServer
 from ooni_pipeline.errors import ConfigurationError
+from ooni_pipeline.fingerprints import FingerprintTable, load_fingerprints
 from ooni_pipeline.sanitise.settings import ANNOTATIONS, Settings, header_patterns
 from ooni_pipeline.transfer.collectors import Collector, DirectoryCollector
 from ooni_pipeline.transfer.stores import DirectoryStore, Store
@@ -74,6 +75,12 @@ class publish(luigi.Config):
     hold_hours = luigi.IntParameter(default=0)
 
 
+class fingerprints(luigi.Config):
+    """[fingerprints]: what block pages look like, beside what the pipeline knows itself."""
+
+    lists = luigi.Parameter(default="")
+
+
 class database(luigi.Config):
     """[database]: where measurements are loaded."""
 
@@ -88,6 +95,7 @@ SECTIONS: tuple[type[luigi.Config], ...] = (
     processing,
     sanitise,
     publish,
+    fingerprints,
     database,
 )
 
@@ -203,6 +211,20 @@ def sanitise_settings() -> Settings:
         headers=patterns,
         max_addresses_beside_hit=options.max_addresses_beside_hit,
     )
+
+
+def fingerprint_lists() -> list[Path]:
+    """The files of [fingerprints] lists."""
+    paths = [Path(path) for path in section(fingerprints).lists.split()]
+    for path in paths:
+        if not path.is_absolute():
+            raise ConfigurationError(f"luigi.cfg: [fingerprints] lists: {path} is no absolute path of a file")
+    return paths
+
+
+def fingerprint_table() -> FingerprintTable:
+    """The table that is matched: the pipeline's own rows and those of the lists."""
+    return load_fingerprints(lists=fingerprint_lists())
 
 
 def embedded_server() -> EmbeddedServer | None:

@@ -47,13 +47,23 @@ def main() -> int:
     try:
         for bucket_date, counts in markers.counts(config.database_url(), arguments.first, last).items():
             loads[bucket_date] = Loaded(
-                counts.reports, counts.measurements, counts.rows, counts.in_views, counts.refused
+                counts.reports,
+                counts.measurements,
+                counts.rows,
+                counts.in_views,
+                counts.refused,
+                counts.fingerprints,
             )
     except DatabaseError as error:
         print(f"warning: {error}", file=sys.stderr)
+    try:
+        fingerprints = config.fingerprint_table().version
+    except PipelineError as error:
+        print(f"warning: {error}", file=sys.stderr)
+        fingerprints = ""
     wrong = 0
     for bucket_date in wanted:
-        ledger = bucket_ledger(config.layout(), bucket_date, loads.get(bucket_date), versions)
+        ledger = bucket_ledger(config.layout(), bucket_date, loads.get(bucket_date), versions, fingerprints)
         if _NOT_PUBLISHED in ledger.problems and (from_then := published_from(bucket_date)):
             ledger.problems.remove(_NOT_PUBLISHED)
             ledger.lines.append(f"published  from {timestamp(from_then)} on ([publish] hold_hours)")

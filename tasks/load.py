@@ -15,7 +15,6 @@ from ooni_pipeline.bucket.stage import checked_file, watched_proof
 from ooni_pipeline.database.markers import loaded_buckets
 from ooni_pipeline.database.metrics import load_bucket
 from ooni_pipeline.errors import RejectReason
-from ooni_pipeline.fingerprints import load_fingerprints
 from ooni_pipeline.report.writer import RejectedWriter
 from tasks import config
 from tasks.base import BucketTask, Progress, unquoted
@@ -50,12 +49,13 @@ class LoadMeasurements(BucketTask):
         return LoadTarget(self.bucket_date)
 
     def work(self, progress: Progress) -> None:
+        fingerprints = config.fingerprint_table()
         sanitised, check = watched_proof(self.layout, Stage.SANITISED, self.bucket_date)
         directory = self.layout.bucket(Stage.SANITISED, self.bucket_date)
         reports = [checked_file(directory, record) for record in sanitised.usable().values()]
         url = config.database_url(start=True)
         with rejected_rows(self.layout.rejected_rows(self.bucket_date)) as reject:
-            load_bucket(url, self.bucket_date, reports, load_fingerprints(), progress, reject, check)
+            load_bucket(url, self.bucket_date, reports, fingerprints, progress, reject, check)
         answers_again()
 
     @classmethod

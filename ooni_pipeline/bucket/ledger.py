@@ -17,13 +17,15 @@ from ooni_pipeline.report.tally import Tally
 
 @dataclass(frozen=True)
 class Loaded:
-    """What the database says of a bucket: its marker, its rows, and whether the views show this load."""
+    """What the database says of a bucket: its marker, its rows, whether the views show this load, and the
+    version of the fingerprint table that was matched."""
 
     reports: int
     measurements: int
     rows: int
     in_views: bool
     rejected: int = 0
+    fingerprints: str = ""
 
 
 @dataclass
@@ -42,11 +44,15 @@ class Ledger:
 
 
 def bucket_ledger(
-    layout: Layout, bucket_date: dt.date, loaded: Loaded | None, versions: Mapping[Stage, str] | None = None
+    layout: Layout,
+    bucket_date: dt.date,
+    loaded: Loaded | None,
+    versions: Mapping[Stage, str] | None = None,
+    fingerprints: str = "",
 ) -> Ledger:
     """Follow a bucket from the collectors to the database and the mirror by its proofs and its files.
 
-    ``versions`` are those with which stages would be done today.
+    ``versions`` are those with which stages would be done today, ``fingerprints`` that of today's table.
     """
     ledger = Ledger(bucket_date)
     found = {
@@ -74,6 +80,11 @@ def bucket_ledger(
                 f"{stage.value} with {found[stage].version}, today it is {version}: "
                 f"python -m tasks.{verb} {bucket_date} {bucket_date} to do it again"
             )
+    if loaded and fingerprints and loaded.fingerprints != fingerprints:
+        ledger.warnings.append(
+            f"matched with fingerprint table {loaded.fingerprints}, today it is {fingerprints}: "
+            f"python -m tasks.refingerprint {bucket_date} {bucket_date} to match it again"
+        )
     return ledger
 
 

@@ -119,6 +119,9 @@ def test_why_the_rows_end_is_not_told_to_the_server(talkative: EmbeddedServer, t
     class Quoting:
         version = "1"
 
+        def explained(self) -> list[object]:
+            return []
+
         def wants(self, *_: object) -> bool:
             raise ValueError(f"cannot match {CANARY}")
 
