@@ -8,6 +8,7 @@ import functools
 import sys
 from collections.abc import Callable, Iterator
 
+from ooni_pipeline.bucket.forget import Matching, reports_of
 from ooni_pipeline.bucket.inside import keep_inside
 from ooni_pipeline.errors import PipelineError
 
@@ -48,3 +49,21 @@ def days(parser: argparse.ArgumentParser, first: dt.date, last: dt.date) -> Iter
         parser.error(f"the last bucket_date, {last}, is before the first, {first}")
     for number in range((last - first).days + 1):
         yield first + dt.timedelta(days=number)
+
+
+def add_filters(parser: argparse.ArgumentParser) -> None:
+    """The options by which a command is for some reports of a bucket; :func:`matching_of` reads them."""
+    parser.add_argument("--test-name", help="only reports of this nettest (normalise and sanitise only)")
+    parser.add_argument("--country", help="only reports of this country, by the report's name, such as GR")
+    parser.add_argument("--asn", help="only reports of this network, by the report's name, such as AS6799")
+
+
+def matching_of(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Matching | None:
+    """Which reports are meant; None for all of them, where no filter is given. One that is empty is a
+    mistake (a variable of a script that is not set), never all reports."""
+    filters = {name: getattr(arguments, name) for name in ("test_name", "country", "asn")}
+    for name, value in filters.items():
+        if value is not None and not value.strip():
+            parser.error(f"--{name.replace('_', '-')} says nothing: leave it out for all reports")
+    given = {name: value.strip() for name, value in filters.items() if value is not None}
+    return reports_of(**given) if given else None

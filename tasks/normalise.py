@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from functools import partial
 
 import luigi
 
 from ooni_pipeline.bucket.keys import id_key
-from ooni_pipeline.bucket.layout import Stage
+from ooni_pipeline.bucket.layout import Layout, Stage
+from ooni_pipeline.bucket.manifest import Manifest
 from ooni_pipeline.bucket.stage import process_bucket
 from ooni_pipeline.normalise import VERSION
 from ooni_pipeline.normalise.duplicates import drop_duplicates
@@ -23,6 +25,22 @@ def normalise_version() -> str:
     return f"normalise {VERSION}"
 
 
+def normalise_bucket(layout: Layout, bucket_date: dt.date, key: bytes, progress: Progress) -> Manifest:
+    """The stage, with today's code and settings, in the pipeline's own tree or in a scratch one."""
+    return process_bucket(
+        layout,
+        Stage.NORMALISED,
+        Stage.RAW,
+        bucket_date,
+        partial(normalise_report, key=key),
+        version=normalise_version(),
+        now=utc_now(),
+        workers=config.process_count(),
+        progress=progress,
+        finish=drop_duplicates,
+    )
+
+
 class NormaliseReports(BucketTask):
     """Raw reports into normalised ones, each entry of the bucket once."""
 
@@ -33,15 +51,4 @@ class NormaliseReports(BucketTask):
         return ManifestTarget(Stage.NORMALISED, self.bucket_date)
 
     def work(self, progress: Progress) -> None:
-        process_bucket(
-            self.layout,
-            Stage.NORMALISED,
-            Stage.RAW,
-            self.bucket_date,
-            partial(normalise_report, key=id_key(self.layout.id_key())),
-            version=normalise_version(),
-            now=utc_now(),
-            workers=config.process_count(),
-            progress=progress,
-            finish=drop_duplicates,
-        )
+        normalise_bucket(self.layout, self.bucket_date, id_key(self.layout.id_key()), progress)

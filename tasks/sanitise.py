@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 import luigi
 from luigi.notifications import send_error_email
 
-from ooni_pipeline.bucket.decisions import DROP, RELEASE, decided, note_held, read_cases
+from ooni_pipeline.bucket.decisions import DROP, RELEASE, Case, decided, note_held, read_cases
 from ooni_pipeline.bucket.keys import id_key
 from ooni_pipeline.bucket.known_bridges import FACT, KnownBridges
-from ooni_pipeline.bucket.layout import Stage
-from ooni_pipeline.bucket.stage import process_bucket
+from ooni_pipeline.bucket.layout import Layout, Stage
+from ooni_pipeline.bucket.manifest import Manifest
+from ooni_pipeline.bucket.stage import Finish, process_bucket
 from ooni_pipeline.report.work import Job, Outcome
 from ooni_pipeline.sanitise import VERSION
 from ooni_pipeline.sanitise.bridges import BridgeTable, load_bridge_table
@@ -49,6 +51,46 @@ def usable_bridge_table(path: Path, *, accept: bool, anyway: str, dry_run: bool 
     return table
 
 
+def decisions_of(cases: Mapping[str, Case]) -> dict[str, str]:
+    """What persons decided on held reports, as a proof keeps it: report -> decision."""
+    return {report: case.decision for report, case in cases.items() if case.decision}
+
+
+def sanitise_bucket(
+    layout: Layout,
+    bucket_date: dt.date,
+    path: Path,
+    table: BridgeTable,
+    cases: Mapping[str, Case],
+    now: dt.datetime,
+    progress: Progress,
+    finish: Finish = lambda outcomes: None,
+) -> Manifest:
+    """The stage, with today's code and settings and the bridge ``table`` in ``path``, in the pipeline's own
+    tree or in a scratch one."""
+    return process_bucket(
+        layout,
+        Stage.SANITISED,
+        Stage.NORMALISED,
+        bucket_date,
+        partial(
+            sanitise_report,
+            table=path,
+            digest=table.digest,
+            settings=config.sanitise_settings(),
+            released=decided(cases, RELEASE),
+            dropped=decided(cases, DROP),
+        ),
+        version=sanitise_version(table.digest),
+        now=now,
+        facts={FACT: str(len(table.names))},
+        decisions=decisions_of(cases),
+        workers=config.process_count(),
+        progress=progress,
+        finish=finish,
+    )
+
+
 class SanitiseReports(BucketTask):
     """Normalised reports into publishable ones. No readable bridge table, no sanitised bucket; one that
     lost a bridge neither, until somebody accepts it."""
@@ -72,7 +114,6 @@ class SanitiseReports(BucketTask):
             "--accept-smaller-bridge-table",
         )
         cases, now = read_cases(self.layout, self.bucket_date), utc_now()
-        released, dropped = decided(cases, RELEASE), decided(cases, DROP)
 
         def before_the_proof(outcomes: list[tuple[Job, Outcome]]) -> None:
             known.remember(table.names)
@@ -81,27 +122,7 @@ class SanitiseReports(BucketTask):
                 alarm(self.bucket_date, len(new))
             note_held(self.layout, self.bucket_date, held, now)
 
-        process_bucket(
-            self.layout,
-            Stage.SANITISED,
-            Stage.NORMALISED,
-            self.bucket_date,
-            partial(
-                sanitise_report,
-                table=path,
-                digest=table.digest,
-                settings=config.sanitise_settings(),
-                released=released,
-                dropped=dropped,
-            ),
-            version=sanitise_version(table.digest),
-            now=now,
-            facts={FACT: str(len(table.names))},
-            decisions={**dict.fromkeys(released, RELEASE), **dict.fromkeys(dropped, DROP)},
-            workers=config.process_count(),
-            progress=progress,
-            finish=before_the_proof,
-        )
+        sanitise_bucket(self.layout, self.bucket_date, path, table, cases, now, progress, before_the_proof)
 
 
 def alarm(bucket_date: dt.date, reports: int) -> None:

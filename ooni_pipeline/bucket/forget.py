@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.bucket.manifest import Manifest
+from ooni_pipeline.bucket.stage import still_good
 from ooni_pipeline.errors import BucketError
 from ooni_pipeline.report.entry import BadReport
 from ooni_pipeline.report.names import parse_report_name
@@ -75,6 +77,61 @@ def forget_bucket(
         elif path.exists():
             path.replace(aside)
     return forgotten
+
+
+@dataclass(frozen=True)
+class Forgetting:
+    """What :func:`forget_bucket` would do to a bucket: the stages that lose their proof, in its order, and
+    how many reports of the first of them (the stage that is named) are done again or carried over.
+
+    ``as_a_whole`` are stages below whose proof is of another version: they do all reports again, whatever
+    the filter says.
+    """
+
+    stages: list[Stage]
+    again: int = 0
+    carried: int = 0
+    as_a_whole: tuple[Stage, ...] = ()
+
+
+def would_forget(
+    layout: Layout,
+    stage: Stage,
+    bucket_date: dt.date,
+    matching: Matching | None = None,
+    *,
+    versions: Mapping[Stage, str] | None = None,
+    decisions: Mapping[str, str] | None = None,
+) -> Forgetting:
+    """Look at what :func:`forget_bucket` would do; changes nothing and waits for nobody.
+
+    ``versions`` are those with which stages would be done today, ``decisions`` what persons decided on held
+    reports. Raises BucketError where a proof cannot be read.
+    """
+    versions = versions or {}
+    stages = [below for below in BELOW[stage] if layout.manifest(below, bucket_date).exists()]
+    paths = (layout.manifest(stage, bucket_date), layout.forgotten(stage, bucket_date))
+    proof = next((Manifest.read(path) for path in paths if path.exists()), None)
+    if proof is None:
+        return Forgetting(stages)
+    total = len(proof.reports)
+    if matching is None:
+        return Forgetting(stages, 0, total) if stage is Stage.RAW else Forgetting(stages, total, 0)
+    if proof.version == versions.get(stage, proof.version):
+        named = decisions if stage is Stage.SANITISED and decisions else {}
+        kept = still_good(proof, layout.bucket(stage, bucket_date), named)
+        carried = sum(1 for report in kept if not matching(report))
+    else:
+        carried = 0
+    older = tuple(
+        below
+        for below in stages
+        if below in CARRYING
+        and below is not stage
+        and below in versions
+        and Manifest.read(layout.manifest(below, bucket_date)).version != versions[below]
+    )
+    return Forgetting(stages, total - carried, carried, older)
 
 
 def renew_proof(layout: Layout, searched: Manifest, version: str, facts: dict[str, str]) -> None:

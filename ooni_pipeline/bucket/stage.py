@@ -197,7 +197,12 @@ def _carried_over(
         # Its files are about to be overwritten: no later run may take them for what it says.
         path.unlink()
         return {}
-    directory = layout.bucket(stage, bucket_date)
+    return still_good(old, layout.bucket(stage, bucket_date), decisions)
+
+
+def still_good(old: Manifest, directory: Path, decisions: Mapping[str, str]) -> dict[str, ReportRecord]:
+    """The reports of a proof of this version, with its files in ``directory``, that another run would leave
+    as they are where what they are made from is the same."""
     decided = old.facts.get(DECISIONS, {})
     kept = {}
     for record in old.reports:
