@@ -17,6 +17,7 @@ Commands (each has --help):
     python -m tasks.migrate                     bring the database to the schema of this code
     python -m tasks.adopt FIRST LAST            prove buckets whose raw files already lie here
     python -m tasks.forget STAGE FIRST LAST     a stage and those below are to be done again
+    python -m tasks.preview FIRST LAST          what doing them again would change
     python -m tasks.held list [FIRST [LAST]]    reports that wait for a person; show, release, drop
     python -m tasks.resanitise FIRST LAST       what was published of bridges that were listed later
     python -m tasks.fingerprints check          the fingerprint table; unmatched, show NAME

@@ -57,7 +57,7 @@ def test_commands_have_help_with_an_example(verb: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", re.findall(r"python -m tasks\.((?:forget|adopt|ledger|resanitise) [^\n`]+\d)`", README)
+    "command", re.findall(r"python -m tasks\.((?:forget|preview|adopt|ledger|resanitise) [^\n`]+\d)`", README)
 )
 def test_arguments_of_commands_are_taken(command: str, tmp_path: Path) -> None:
     """They are run for real, in a pipeline of their own that has no database."""

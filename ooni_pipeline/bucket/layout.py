@@ -81,6 +81,10 @@ class Layout:
         """The secret behind measurement ids: without it nobody can test a guess of what was removed."""
         return self.private / "keys" / "id.key"
 
+    def scratch(self) -> Layout:
+        """Trees of no account, in which a stage can be tried: see bucket.scratch."""
+        return Layout(self.private / "scratch", self.private / "scratch" / "public")
+
     def lock(self, name: str, bucket_date: dt.date | None = None) -> Path:
         """The lock of one stage and bucket, or of something that there is once."""
         return self.private / "locks" / (f"{name}-{bucket_date}.lock" if bucket_date else f"{name}.lock")

@@ -133,6 +133,15 @@ class Pipeline:
         finally:
             connection.close()
 
+    def everything(self) -> Any:
+        """Every file of the private tree with its time (but locks, which looking makes), and the markers."""
+        files = {
+            path: path.stat().st_mtime_ns
+            for path in self.layout.private.rglob("*")
+            if path.is_file() and path.parent.name != "locks"
+        }
+        return files, self.query("SELECT * FROM loads ORDER BY 1")
+
     def rows_digest(self) -> str:
         """One digest over every row of metrics and of the small tables, in order."""
         rows: list[tuple[Any, ...]] = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import pytest
 
@@ -13,16 +12,6 @@ from ooni_pipeline.bucket.manifest import Manifest
 from tests.tasks.conftest import Pipeline
 
 pytestmark = pytest.mark.one_server
-
-
-def everything(pipeline: Pipeline) -> Any:
-    """Every file of the private tree with its time (but the locks, which looking makes), and the markers."""
-    files = {
-        path: path.stat().st_mtime_ns
-        for path in pipeline.layout.private.rglob("*")
-        if path.is_file() and path.parent.name != "locks"
-    }
-    return files, pipeline.query("SELECT * FROM loads")
 
 
 def again_in(pipeline: Pipeline, stage: Stage, before: dict[str, int]) -> set[str]:
@@ -45,10 +34,10 @@ def test_it_tells_what_forgetting_does(pipeline: Pipeline, stage: str, filters: 
     pipeline.receive("-GR-", "-IR-")
     pipeline.nightly()
     day, layout = pipeline.today, pipeline.layout
-    before = everything(pipeline)
+    before = pipeline.everything()
     with one_writer(layout.lock("SanitiseReports", day)), one_writer(layout.lock("LoadMeasurements", day)):
         told = pipeline.verb("forget", stage, day, day, *filters, "--dry-run")
-    assert everything(pipeline) == before
+    assert pipeline.everything() == before
     forgot = pipeline.verb("forget", stage, day, day, *filters)
     stages = re.search(r"would forget (.*?) of \d", told)
     assert stages is not None
@@ -88,8 +77,8 @@ def test_an_empty_filter_is_a_mistake_and_not_all_reports(pipeline: Pipeline) ->
     pipeline.receive("-GR-")
     pipeline.nightly()
     day = pipeline.today
-    before = everything(pipeline)
+    before = pipeline.everything()
     for option in ("--country", "--asn", "--test-name"):
         output = pipeline.verb("forget", "normalise", day, day, option, "", expect=2)
         assert f"{option} says nothing" in output
-    assert everything(pipeline) == before
+    assert pipeline.everything() == before
