@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import luigi
+from luigi.rpc import RPCError
 from tqdm import tqdm
 
 from ooni_pipeline.bucket.inside import keep_inside
@@ -30,6 +31,10 @@ Progress = Callable[[int, int], None]
 warnings.filterwarnings("ignore", 'Parameter "param_name" with value "None"', UserWarning)
 
 
+#: What the operator reads when luigid has gone.
+NO_LUIGID = "luigid does not answer: start it, or set [core] local_scheduler = true, and run it again"
+
+
 class _OneLine(logging.Filter):
     """A fault is one line in the log, without a traceback: its last line may quote a report."""
 
@@ -37,6 +42,8 @@ class _OneLine(logging.Filter):
         error = record.exc_info[1] if record.exc_info else None
         if error is not None:
             record.msg, record.args = f"{record.getMessage().strip()}: {_told(error)}", ()
+            record.exc_info = None
+        elif record.exc_info:  # luigi asks for a traceback where there is none
             record.exc_info = None
         elif str(record.msg).startswith("Will not run"):  # luigi puts the traceback into the text
             lines = record.getMessage().strip().splitlines()
@@ -54,6 +61,8 @@ def _told(error: BaseException) -> str:
     step = error.__traceback__
     while step is not None and step.tb_next is not None:
         step = step.tb_next
+    if isinstance(error, RPCError):  # its text has the URL, and that may have a password
+        return NO_LUIGID
     by_luigi = step is not None and step.tb_frame.f_globals.get("__name__") == "luigi.worker"
     return str(error) if by_luigi else told(error)
 
@@ -147,20 +156,27 @@ class BucketTask(luigi.Task):
             disable=not sys.stderr.isatty(),
             leave=False,
         ) as bar:
-            shown = -1
+            shown, heard = -1, True
 
             def progress(done: int, total: int) -> None:
-                nonlocal shown
+                nonlocal shown, heard
                 bar.total = total
                 bar.update(done - bar.n)
                 percent = 100 * done // total if total else 100
-                if percent != shown:  # each call is a request to luigid
+                if percent != shown and heard:  # each call is a request to luigid
                     shown = percent
-                    if self.set_progress_percentage and self.set_status_message:  # luigi sets them to run it
-                        self.set_progress_percentage(percent)
-                        self.set_status_message(f"bucket {self.bucket_date}: {done} of {total} reports")
+                    try:
+                        self._tell(percent, f"bucket {self.bucket_date}: {done} of {total} reports")
+                    except RPCError:  # the work is not about luigid: the bucket is finished without it
+                        heard = False
+                        logger.warning("%s of bucket %s: %s", self.task_family, self.bucket_date, NO_LUIGID)
 
             yield progress
+
+    def _tell(self, percent: int, message: str) -> None:
+        if self.set_progress_percentage and self.set_status_message:  # luigi sets them to run it
+            self.set_progress_percentage(percent)
+            self.set_status_message(message)
 
     @classmethod
     @unquoted()

@@ -6,12 +6,9 @@ import datetime as dt
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
 
 import psycopg2
 import pytest
@@ -251,110 +248,3 @@ def test_a_database_without_schema_names_the_command(pipeline: Pipeline) -> None
     pipeline.query("DROP TABLE schema_migrations; COMMIT; SELECT 1")
     output = pipeline.nightly(None, "--log-level", "WARNING", expect=30)
     assert "run python -m tasks.migrate" in output
-
-
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_two_runs_of_one_date_at_once(pipeline: Pipeline, workers: str) -> None:
-    pipeline.receive()
-    runs = [pipeline.start_night("--workers", workers) for _ in range(2)]
-    outputs = [run.communicate(timeout=300)[0] for run in runs]
-    for run, output in zip(runs, outputs, strict=True):
-        assert run.returncode in (0, 25), output
-    pipeline.nightly()
-    assert pipeline.query("SELECT count(*), count(DISTINCT id) FROM metrics") == [(448, 448)]
-    assert pipeline.query("SELECT count(*) FROM loads") == [(1,)]
-    pipeline.verb("ledger", pipeline.today)
-
-
-def _raw_part(pipeline: Pipeline) -> bool:
-    bucket = pipeline.layout.bucket(Stage.RAW, pipeline.today)
-    return bucket.exists() and len(list(bucket.iterdir())) > 10
-
-
-def _some(stage: Stage) -> Callable[[Pipeline], bool]:
-    def seen(pipeline: Pipeline) -> bool:
-        bucket = pipeline.layout.bucket(stage, pipeline.today)
-        return bucket.exists() and len(list(bucket.iterdir())) > 3
-
-    return seen
-
-
-def _some_in_backup(pipeline: Pipeline) -> bool:
-    bucket = pipeline.root / "backup" / "reports-raw" / "yaml" / str(pipeline.today)
-    return bucket.exists() and len(list(bucket.iterdir())) > 10
-
-
-def _some_removed(pipeline: Pipeline) -> bool:
-    return len(list(pipeline.archive.iterdir())) < 60
-
-
-def _in_statement(part: str) -> Callable[[Pipeline], bool]:
-    working = f"datname = current_database() AND query LIKE '%{part}%' AND pid <> pg_backend_pid()"
-
-    def seen(pipeline: Pipeline) -> bool:
-        return pipeline.query(f"SELECT count(*) FROM pg_stat_activity WHERE {working}") != [(0,)]
-
-    return seen
-
-
-def _publishing(pipeline: Pipeline) -> bool:
-    return (pipeline.layout.public / f".{pipeline.today}.new").exists()
-
-
-@pytest.mark.parametrize("workers", ["1", "2"])
-@pytest.mark.parametrize(
-    "middle",
-    [
-        _raw_part, _some_in_backup, _some_removed, _some(Stage.NORMALISED), _some(Stage.SANITISED),
-        _publishing, _in_statement("COPY metrics"), _in_statement("REFRESH MATERIALIZED VIEW"),
-    ],
-    ids=["fetch", "backup", "remove", "normalise", "sanitise", "publish", "load", "refresh"],
-)  # fmt: skip
-def test_kill_in_the_middle_of_a_stage(
-    pipeline: Pipeline, middle: Callable[[Pipeline], bool], workers: str
-) -> None:
-    pipeline.receive()
-    received = sorted(path.read_bytes() for path in pipeline.archive.iterdir())
-    run = pipeline.start_night("--workers", workers)
-    deadline = time.monotonic() + 60
-    while run.poll() is None and time.monotonic() < deadline and not middle(pipeline):
-        time.sleep(0.001)
-    os.kill(run.pid, signal.SIGKILL)  # luigi alone: its tasks and their pools must die with it
-    run.communicate(timeout=30)  # ends only when every process that holds its output has ended
-    pipeline.nightly()
-    assert pipeline.query("SELECT count(*), count(DISTINCT id) FROM metrics") == [(448, 448)]
-    bucket = pipeline.layout.bucket(Stage.RAW, pipeline.today)
-    assert sorted(path.read_bytes() for path in bucket.iterdir() if path.suffix != ".part") == received
-    pipeline.verb("ledger", pipeline.today)
-    _nothing_half_done(pipeline)
-
-
-def _nothing_half_done(pipeline: Pipeline) -> None:
-    left = list(pipeline.root.rglob("*.part")) + list(pipeline.layout.public.glob(".*"))
-    assert left == [], "what a killed run left is gone"
-    for stage in (Stage.NORMALISED, Stage.SANITISED):
-        named = {record.name for record in pipeline.manifest(stage).reports if record.name}
-        bucket: Path = pipeline.layout.bucket(stage, pipeline.today)
-        assert {path.name for path in bucket.iterdir()} == named
-
-
-def test_a_row_that_the_database_refuses_costs_that_row(pipeline: Pipeline) -> None:
-    pipeline.receive("-GR-", "-IR-")
-    check = "CHECK (probe_cc <> 'GR' OR input NOT LIKE '%free%')"
-    pipeline.query(f"ALTER TABLE metrics ADD CONSTRAINT ours {check}; COMMIT; SELECT 1")
-    pipeline.nightly()
-    refused = [
-        json.loads(line)
-        for path in pipeline.layout.rejected_rows(pipeline.today).iterdir()
-        for line in path.read_bytes().splitlines()
-    ]
-    assert refused
-    assert {(one["reason"], one["detail"]) for one in refused} == {("refused_by_database", "SQLSTATE 23514")}
-    loaded = pipeline.query("SELECT count(*) FROM metrics")[0][0]
-    assert loaded + len(refused) == pipeline.manifest(Stage.SANITISED).tally().out
-    assert f"{len(refused)} rejected" in pipeline.verb("ledger", pipeline.today)
-    pipeline.query("ALTER TABLE metrics DROP CONSTRAINT ours; COMMIT; SELECT 1")
-    pipeline.verb("forget", "load", pipeline.today, pipeline.today)
-    pipeline.nightly()
-    assert list(pipeline.layout.rejected_rows(pipeline.today).iterdir()) == []
-    pipeline.verb("ledger", pipeline.today)

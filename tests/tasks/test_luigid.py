@@ -24,6 +24,13 @@ pytestmark = pytest.mark.one_server
 @contextlib.contextmanager
 def luigid(pipeline: Pipeline, **more: str) -> Iterator[str]:
     """A real luigid on loopback, on a free port; its URL. ``more`` are further options of luigi.cfg."""
+    with luigid_process(pipeline, **more) as (url, _):
+        yield url
+
+
+@contextlib.contextmanager
+def luigid_process(pipeline: Pipeline, **more: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """The same, with its process, which may be killed."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -34,7 +41,7 @@ def luigid(pipeline: Pipeline, **more: str) -> Iterator[str]:
         **more,
     )
     log = pipeline.root / "luigid"
-    log.mkdir()
+    log.mkdir(exist_ok=True)
     process = subprocess.Popen(
         [str(LUIGI.with_name("luigid")), "--address", "127.0.0.1", "--port", port, "--logdir", str(log),
          "--state-path", str(log / "state")],
@@ -50,7 +57,7 @@ def luigid(pipeline: Pipeline, **more: str) -> Iterator[str]:
                 urllib.request.urlopen(url).close()
                 break
             time.sleep(0.1)
-        yield url
+        yield url, process
     finally:
         process.terminate()
         process.wait(timeout=20)
