@@ -29,6 +29,8 @@ Progress = Callable[[int, int], None]
 
 # RangeDaily leaves it out and luigi warns of that, in every range that cron starts.
 warnings.filterwarnings("ignore", 'Parameter "param_name" with value "None"', UserWarning)
+# It reads these two, and warns in every run that it does not.
+warnings.filterwarnings("ignore", "The configuration contains the parameter 'rpc_retry_", UserWarning)
 
 
 #: What the operator reads when luigid has gone.

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ooni_pipeline.bucket.layout import Stage
 from tests.tasks.conftest import Pipeline
 
 #: Whoever is not root mounts in a user namespace.
@@ -59,14 +60,17 @@ class SmallDisk(Pipeline):
         return super().start(*self.mounts.enter, *command)
 
     def mount(self, place: Path, kilobytes: int) -> None:
-        """An empty disk of this size at ``place``; what lay there is moved onto it."""
+        """A disk with so much free at ``place``; what lay there is moved onto it."""
         place.mkdir(parents=True, exist_ok=True)
         aside = place.with_name(f"{place.name}.aside")
         place.rename(aside)
         place.mkdir()
-        self.mounts.run("mount", "-t", "tmpfs", "-o", f"size={kilobytes}k,mode=700", "tmpfs", str(place))
+        self.mounts.run("mount", "-t", "tmpfs", "-o", "size=1g,mode=700", "tmpfs", str(place))
         self.mounts.run("cp", "-a", f"{aside}/.", str(place))
         self.mounts.run("rm", "-r", str(aside))
+        if not kilobytes:  # size=0 would be no limit
+            self.mounts.run("sh", "-c", 'head -c 4096 /dev/zero >"$1"', "sh", f"{place}/full")
+        self.leave_free(place, kilobytes)
 
     def resize(self, place: Path, kilobytes: int) -> None:
         self.mounts.run("mount", "-o", f"remount,size={kilobytes}k", str(place))
@@ -82,7 +86,10 @@ class SmallDisk(Pipeline):
         used = (status.f_blocks - status.f_bfree) * status.f_frsize // 1024
         self.resize(place, used + kilobytes)
 
-    def unmount_all(self, places: Sequence[Path]) -> None:
+    def seen_manifest(self, stage: Stage) -> Path:
+        return self.mounts.seen(self.layout.manifest(stage, self.today))
+
+    def bring_back(self, places: Sequence[Path]) -> None:
         """Bring what is on the small disks back onto the large one: to be looked at by everybody."""
         for place in places:
             seen = self.mounts.seen(place)

@@ -1,0 +1,78 @@
+"""A disk that is full in the middle of a stage, and the run after somebody has made room."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.chaos.disk import SmallDisk, can_mount
+from tests.chaos.night import STAGES, ended, heals, lines_with, received
+from tests.tasks.conftest import Pipeline
+
+pytestmark = [
+    pytest.mark.one_server,
+    pytest.mark.skipif(not can_mount(), reason="nobody may mount here, not even in a user namespace"),
+]
+full = pytest.mark.full_chaos
+
+NO_SPACE = "No space left on device"
+
+
+@pytest.fixture
+def small_disk(pipeline: Pipeline) -> Iterator[SmallDisk]:
+    """The pipeline, with small disks where the test mounts them."""
+    made = SmallDisk(pipeline.root, pipeline.url)
+    try:
+        yield made
+    finally:
+        made.mounts.end()
+
+
+#: Where a stage writes, how many kilobytes it finds free (about half of what the demo needs), and which task
+#: fails.
+DISKS = {
+    "raw": ("private/reports-raw", 900, "FetchReports"),
+    "plan": ("private/manifests", 24, "FetchReports"),
+    "proof of raw": ("private/manifests", 64, "FetchReports"),
+    "index of reports": ("private/manifests", 100, "FetchReports"),
+    "proofs below": ("private/manifests", 172, None),
+    "proofs at the end": ("private/manifests", 244, None),
+    "backup": ("backup", 900, "BackupReports"),
+    "normalised": ("private/normalised", 900, "NormaliseReports"),
+    "rejected": ("private/rejected", 16, "NormaliseReports"),
+    "sanitised": ("private/sanitised", 900, "SanitiseReports"),
+    "held": ("private/held", 8, "SanitiseReports"),
+    "decisions": ("private/decisions", 0, "SanitiseReports"),
+    "key": ("private/keys", 0, "FetchReports"),
+    "public": ("public", 200, "PublishReports"),
+    "everything, at fetch": ("private", 1000, "FetchReports"),
+    "everything, at normalise": ("private", 3000, "NormaliseReports"),
+    "everything, at sanitise": ("private", 5000, "SanitiseReports"),
+}
+
+
+@pytest.mark.parametrize("workers", [pytest.param("1", marks=full), "2"])
+@pytest.mark.parametrize(
+    "disk", [pytest.param(disk, marks=[] if disk in ("sanitised",) else full) for disk in DISKS]
+)
+def test_a_stage_fills_its_disk(small_disk: SmallDisk, disk: str, workers: str) -> None:
+    where, kilobytes, task = DISKS[disk]
+    place = small_disk.root / where
+    small_disk.receive()
+    came = received(small_disk)
+    small_disk.mount(place, kilobytes)
+    run = small_disk.start_night("--workers", workers)
+    output = ended(run)
+    assert run.returncode == 30, output
+    told = lines_with(output, NO_SPACE) or lines_with(output, "database or disk is full")
+    assert told, output
+    assert task is None or any(task in line for line in told), told
+    assert all(str(small_disk.today) in line for line in told)
+    for stage in STAGES.values():  # whatever has a proof is whole
+        if small_disk.seen_manifest(stage).exists():
+            assert small_disk.seen_manifest(stage).read_bytes().endswith(b"]}\n")
+    small_disk.resize(place, 64 * 1024)
+    small_disk.nightly(None, "--workers", workers)
+    small_disk.bring_back([place])
+    heals(small_disk, came)
