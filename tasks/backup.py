@@ -23,7 +23,7 @@ class BackupReports(BucketTask):
         return ManifestTarget(Stage.BACKUP, self.bucket_date)
 
     def work(self, progress: Progress) -> None:
-        backup_bucket(self.layout, self.bucket_date, config.store(), utc_now(), progress)
+        backup_bucket(self.layout, self.bucket_date, config.store(), utc_now(), progress, config.room())
 
 
 class RemoveFetchedReports(BucketTask):

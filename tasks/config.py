@@ -17,6 +17,7 @@ import luigi
 from luigi.configuration import get_config
 
 from ooni_pipeline.bucket.layout import Layout
+from ooni_pipeline.bucket.room import MB, Room
 from ooni_pipeline.database.embedded import EmbeddedServer
 from ooni_pipeline.errors import ConfigurationError
 from ooni_pipeline.fingerprints import FingerprintTable, load_fingerprints
@@ -51,6 +52,7 @@ class processing(luigi.Config):
     """[processing]: how a stage is spread."""
 
     processes = luigi.IntParameter(default=0)
+    keep_free_mb = luigi.IntParameter(default=200)
 
 
 class sanitise(luigi.Config):
@@ -180,6 +182,12 @@ def _shown(place: str) -> str:
 def process_count() -> int:
     """How many processes a stage may use: 0 means one a core."""
     return int(section(processing).processes) or len(os.sched_getaffinity(0))
+
+
+def room() -> Room:
+    """What must be free before a stage begins; a negative number means not to look."""
+    keep_free = int(section(processing).keep_free_mb)
+    return Room(None if keep_free < 0 else keep_free * MB)
 
 
 def bridge_table() -> Path:

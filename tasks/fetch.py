@@ -73,4 +73,4 @@ class FetchReports(BucketTask):
         plan = make_plan(layout, date, collectors, key, add=date == now.date())
         for name, problem in plan.unreachable.items():
             logger.warning("bucket %s goes without collector %s: %s", date, name, problem)
-        fetch_bucket(layout, plan, collectors, key, now, progress)
+        fetch_bucket(layout, plan, collectors, key, now, progress, config.room())

@@ -12,6 +12,7 @@ import luigi
 from ooni_pipeline.bucket.files import only
 from ooni_pipeline.bucket.layout import Stage
 from ooni_pipeline.bucket.stage import checked_file, watched_proof
+from ooni_pipeline.database.data_directory import needed
 from ooni_pipeline.database.markers import loaded_buckets
 from ooni_pipeline.database.metrics import load_bucket
 from ooni_pipeline.errors import RejectReason
@@ -53,6 +54,10 @@ class LoadMeasurements(BucketTask):
         sanitised, check = watched_proof(self.layout, Stage.SANITISED, self.bucket_date)
         directory = self.layout.bucket(Stage.SANITISED, self.bucket_date)
         reports = [checked_file(directory, record) for record in sanitised.usable().values()]
+        server = config.embedded_server()
+        if server is not None:  # one of its own kind of trouble: without room for its WAL it stops at all
+            needs = needed(server.data_dir, sum(path.stat().st_size for path in reports))
+            config.room().check(f"bucket {self.bucket_date}, load,", server.data_dir, needs)
         url = config.database_url(start=True)
         with rejected_rows(self.layout.rejected_rows(self.bucket_date)) as reject:
             load_bucket(url, self.bucket_date, reports, fingerprints, progress, reject, check)

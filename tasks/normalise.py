@@ -38,6 +38,7 @@ def normalise_bucket(layout: Layout, bucket_date: dt.date, key: bytes, progress:
         workers=config.process_count(),
         progress=progress,
         finish=drop_duplicates,
+        room=config.room(),
     )
 
 

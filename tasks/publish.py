@@ -56,5 +56,10 @@ class PublishReports(BucketTask):
 
     def work(self, progress: Progress) -> None:
         publish_bucket(
-            self.layout, self.bucket_date, utc_now(), workers=config.process_count(), progress=progress
+            self.layout,
+            self.bucket_date,
+            utc_now(),
+            workers=config.process_count(),
+            progress=progress,
+            room=config.room(),
         )

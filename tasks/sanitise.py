@@ -88,6 +88,7 @@ def sanitise_bucket(
         workers=config.process_count(),
         progress=progress,
         finish=finish,
+        room=config.room(),
     )
 
 

@@ -6,13 +6,14 @@ import contextlib
 import datetime as dt
 import re
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from ooni_pipeline.bucket.files import flush_file_system, link_or_copy, only
 from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.bucket.manifest import Manifest, ReportRecord, read_proof, timestamp
 from ooni_pipeline.bucket.pool import PoolFactory, Progress, process_pool, run_all
+from ooni_pipeline.bucket.room import Room, needed
 from ooni_pipeline.errors import BucketError, RejectReason
 from ooni_pipeline.report.tally import Tally
 from ooni_pipeline.report.work import Job, Outcome
@@ -42,14 +43,15 @@ def process_bucket(
     pool: PoolFactory = process_pool,
     progress: Progress = lambda done, total: None,
     finish: Finish = lambda outcomes: None,
+    room: Room = Room(),  # noqa: B008  # it is frozen
 ) -> Manifest:
     """Run ``work`` over every usable report of the manifest of the stage ``above`` and write the proof.
 
     Reports that ``tasks.forget`` left as they are, made by the same ``version`` from the same source and
     with the same one of ``decisions`` (report -> what a person decided), are carried over. Files that the
     manifest does not name are deleted before it is written. Raises BucketError where a file of the stage
-    above is missing or not as its manifest says, and where that manifest is another one by the time that
-    the work is done.
+    above is missing or not as its manifest says, where there is no ``room`` for what is to be made, and
+    where that manifest is another one by the time that the work is done.
     """
     with upstream_kept(layout, above, bucket_date) as proof:
         upstream = proof.usable()
@@ -66,6 +68,10 @@ def process_bucket(
             else:
                 jobs.append(job)
         jobs.sort(key=lambda job: -upstream[job.report].size)  # the largest first, or it ends alone
+        needs = needed(stage, (upstream[job.report] for job in jobs)) - _there(
+            job.destination for job in jobs
+        )
+        room.check(f"bucket {bucket_date}, {stage.value},", directory, needs)
         progress(len(outcomes), len(upstream))
         for job, outcome in run_all(jobs, work, workers, pool):
             outcomes.append((job, outcome or Outcome(Tally(), rejected=_KILLED)))
@@ -137,6 +143,11 @@ def keep_report(directory: Path, report: str, source: Path) -> str:
     directory.mkdir(parents=True, exist_ok=True)
     link_or_copy(source, directory / name)
     return name
+
+
+def _there(paths: Iterable[Path]) -> int:
+    """The bytes of those files that are there already: they are about to be replaced."""
+    return sum(path.stat().st_size for path in paths if path.exists())
 
 
 def _identity(path: Path) -> tuple[int, int, int] | None:

@@ -14,6 +14,7 @@ from ooni_pipeline.bucket.files import file_digest
 from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.bucket.manifest import Manifest, ReportRecord, timestamp
 from ooni_pipeline.bucket.pool import Progress
+from ooni_pipeline.bucket.room import Room, needed
 from ooni_pipeline.bucket.stage import checked_file, upstream_kept
 from ooni_pipeline.errors import BucketError, TransferError
 from ooni_pipeline.report.writer import part_of
@@ -27,21 +28,30 @@ def backup_bucket(
     store: Store,
     now: dt.datetime,
     progress: Progress = lambda done, total: None,
+    room: Room = Room(),  # noqa: B008  # it is frozen
 ) -> Manifest:
     """Store what is missing of a raw bucket, check every object by its digest, write the proof.
 
     Raises TransferError where the store does not hold afterwards what the manifest says, and where it
     holds a report of this bucket that the manifest no longer names: a backup never forgets. Raises
-    BucketError where a file of ours is not as its manifest says.
+    BucketError where a file of ours is not as its manifest says, and where a store on this machine has no
+    ``room`` for what is missing.
     """
     with upstream_kept(layout, Stage.RAW, bucket_date) as raw:
         _refuse_to_lose(layout, raw, store)
         directory = layout.bucket(Stage.RAW, bucket_date)
         files = [record for record in raw.reports if record.name is not None]
+        keys = {record.report: key_of(layout, directory / str(record.name)) for record in files}
+        missing = {
+            record.report: record for record in files if store.digest(keys[record.report]) != record.digest
+        }
+        if store.directory is not None:
+            needs = needed(Stage.BACKUP, missing.values())
+            room.check(f"bucket {bucket_date}, {Stage.BACKUP.value},", store.directory, needs)
         records = []
         for number, record in enumerate(files, 1):
-            key = key_of(layout, directory / str(record.name))
-            if store.digest(key) != record.digest:
+            key = keys[record.report]
+            if record.report in missing:
                 path = checked_file(directory, record)
                 if file_digest(path) != record.digest:
                     raise BucketError(f"{path} is no longer what was fetched; it does not go into the backup")

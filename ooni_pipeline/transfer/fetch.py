@@ -11,6 +11,7 @@ from ooni_pipeline.bucket.files import file_digest, settle, sweep_parts
 from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.bucket.manifest import Manifest, ReportRecord, timestamp
 from ooni_pipeline.bucket.pool import Progress
+from ooni_pipeline.bucket.room import Room
 from ooni_pipeline.errors import BucketError, RejectReason, TransferError
 from ooni_pipeline.report.writer import part_of
 from ooni_pipeline.transfer.collectors import Collector
@@ -67,13 +68,15 @@ def fetch_bucket(
     key: bytes,
     now: dt.datetime,
     progress: Progress = lambda done, total: None,
+    room: Room = Room(),  # noqa: B008  # it is frozen
 ) -> Manifest:
     """Copy what the plan names into the raw bucket, verify each file by digest, write the manifest.
 
     A file that is there already (an earlier run died) is not copied again. A file that has changed on the
     collector since it was planned is left there for a later bucket. Raises TransferError where a copy
     fails, after the other collectors' files were taken; what arrived stays for the next run. Files that
-    somebody else put into the directory are adopted: raw evidence is never deleted or overwritten.
+    somebody else put into the directory are adopted: raw evidence is never deleted or overwritten. Raises
+    BucketError where there is no ``room`` for the files: they stay on their collectors.
     """
     directory = layout.bucket(Stage.RAW, plan.bucket_date)
     directory.mkdir(parents=True, exist_ok=True)
@@ -81,6 +84,9 @@ def fetch_bucket(
     by_name = {collector.name: collector for collector in collectors}
     before = {record.report: record for record in earlier_records(layout, plan.bucket_date)}
     placed = _places(directory, plan.files, key)
+    missing = (planned for planned, path in zip(plan.files, placed, strict=True) if not os.path.lexists(path))
+    needs = sum(planned.size for planned in missing if planned.digest)
+    room.check(f"bucket {plan.bucket_date}, {Stage.RAW.value},", directory, needs)
     broken: dict[str, TransferError] = {}
     records = []
     for number, planned in enumerate(plan.files, 1):

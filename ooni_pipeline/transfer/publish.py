@@ -20,6 +20,7 @@ from ooni_pipeline.bucket.files import file_digest, flush
 from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.bucket.manifest import Manifest, ReportRecord, moment, read_proof, timestamp
 from ooni_pipeline.bucket.pool import PoolFactory, Progress, process_pool, run_all
+from ooni_pipeline.bucket.room import Room, needed
 from ooni_pipeline.bucket.stage import checked_file, upstream_kept
 from ooni_pipeline.errors import BucketError, TransferError
 from ooni_pipeline.report.tally import Tally
@@ -46,11 +47,13 @@ def publish_bucket(
     workers: int = 1,
     pool: PoolFactory = process_pool,
     progress: Progress = lambda done, total: None,
+    room: Room = Room(),  # noqa: B008  # it is frozen
 ) -> Manifest:
     """Publish what the sanitised manifest names, as one whole, and write the proof.
 
     Raises BucketError for a sanitised file whose bytes are not those that its manifest proves (nothing
-    that the leak check has not passed is published), TransferError for one that cannot be compressed.
+    that the leak check has not passed is published) and where there is no ``room``, TransferError for one
+    that cannot be compressed.
     """
     directory = layout.bucket(Stage.PUBLISHED, bucket_date)
     fresh, former = (directory.with_name(f".{directory.name}.{what}") for what in ("new", "old"))
@@ -65,6 +68,8 @@ def publish_bucket(
             for record in sanitised.usable().values()
             if record.digest  # a report of which no entry was left has no file
         ]
+        needs = needed(Stage.PUBLISHED, (job.record for job in jobs))
+        room.check(f"bucket {bucket_date}, {Stage.PUBLISHED.value},", layout.public, needs)
         records = []
         for job, done in run_all(sorted(jobs, key=lambda job: -job.record.size), _compress, workers, pool):
             if done is None:

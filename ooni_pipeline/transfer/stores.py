@@ -11,7 +11,13 @@ from ooni_pipeline.transfer.collectors import inside
 
 
 class Store(Protocol):
-    """The private backup: objects by key (``/`` separates). Every method may raise TransferError."""
+    """The private backup: objects by key (``/`` separates). Every method may raise TransferError.
+
+    ``directory``: where its objects lie, when that is on this machine.
+    """
+
+    @property
+    def directory(self) -> Path | None: ...
 
     def put(self, key: str, path: Path) -> None:
         """Store the file's bytes under the key, replacing what is there."""
@@ -28,6 +34,10 @@ class DirectoryStore:
 
     def __init__(self, directory: Path) -> None:
         self._root = directory
+
+    @property
+    def directory(self) -> Path:
+        return self._root
 
     def put(self, key: str, path: Path) -> None:
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -89,7 +88,7 @@ class SmallDisk(Pipeline):
     def seen_manifest(self, stage: Stage) -> Path:
         return self.mounts.seen(self.layout.manifest(stage, self.today))
 
-    def bring_back(self, places: Sequence[Path]) -> None:
+    def bring_back(self, *places: Path) -> None:
         """Bring what is on the small disks back onto the large one: to be looked at by everybody."""
         for place in places:
             seen = self.mounts.seen(place)

@@ -23,6 +23,7 @@ NO_SPACE = "No space left on device"
 def small_disk(pipeline: Pipeline) -> Iterator[SmallDisk]:
     """The pipeline, with small disks where the test mounts them."""
     made = SmallDisk(pipeline.root, pipeline.url)
+    made.configure(processing__keep_free_mb="-1")
     try:
         yield made
     finally:
@@ -74,5 +75,65 @@ def test_a_stage_fills_its_disk(small_disk: SmallDisk, disk: str, workers: str) 
             assert small_disk.seen_manifest(stage).read_bytes().endswith(b"]}\n")
     small_disk.resize(place, 64 * 1024)
     small_disk.nightly(None, "--workers", workers)
-    small_disk.bring_back([place])
+    small_disk.bring_back(place)
     heals(small_disk, came)
+
+
+#: Where a stage writes, how many kilobytes the demo needs there at most, and the task.
+NEEDS = {
+    "raw": ("private/reports-raw", 1960, "FetchReports"),
+    "backup": ("backup", 2070, "BackupReports"),
+    "normalised": ("private/normalised", 2020, "NormaliseReports"),
+    "sanitised": ("private/sanitised", 2020, "SanitiseReports"),
+    "published": ("public", 470, "PublishReports"),
+}
+
+
+@pytest.mark.parametrize("stage", [pytest.param(s, marks=[] if s == "published" else full) for s in NEEDS])
+def test_a_stage_that_cannot_fit_is_not_begun(small_disk: SmallDisk, stage: str) -> None:
+    where, most, task = NEEDS[stage]
+    place = small_disk.root / where
+    small_disk.receive()
+    came = received(small_disk)
+    small_disk.mount(place, most // 5)
+    small_disk.configure(processing__keep_free_mb="0")
+    output = small_disk.nightly(expect=30)
+    (told,) = {line for line in output.splitlines() if "needs about" in line}
+    assert task in told
+    assert f"bucket {small_disk.today}, {stage}, needs about " in told
+    assert f" MB in {place}" in told
+    assert f"where {small_disk.free(place) / 1000 * 1.024:.1f} MB are free" in told
+    assert "Nothing was begun: make room and run it again" in told
+    assert "Traceback" not in output
+    written = [path for path in small_disk.mounts.seen(place).rglob("*") if path.is_file()]
+    assert written == []
+    small_disk.resize(place, 64 * 1024)
+    small_disk.nightly()
+    small_disk.bring_back(place)
+    heals(small_disk, came)
+
+
+@full
+@pytest.mark.parametrize("stage", NEEDS)
+def test_what_fits_is_not_refused(small_disk: SmallDisk, stage: str) -> None:
+    where, most, _ = NEEDS[stage]
+    small_disk.receive()
+    came = received(small_disk)
+    small_disk.mount(small_disk.root / where, most)
+    small_disk.configure(processing__keep_free_mb="0")
+    small_disk.nightly()
+    free = small_disk.free(small_disk.root / where)
+    assert free < 200, "the disk is to be a narrow fit"
+    small_disk.bring_back(small_disk.root / where)
+    heals(small_disk, came)
+
+
+@full
+def test_what_is_to_stay_free_stays_free(small_disk: SmallDisk) -> None:
+    """And whoever wants to try all the same, may."""
+    small_disk.receive("-GR-")
+    small_disk.mount(small_disk.root / "private", 30_000)
+    small_disk.configure(processing__keep_free_mb="40")
+    output = small_disk.nightly(expect=30)
+    assert lines_with(output, "are free and 40 MB are to stay so ([processing] keep_free_mb)")
+    small_disk.nightly(None, "--processing-keep-free-mb", "-1")
