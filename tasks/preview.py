@@ -18,7 +18,7 @@ from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.bucket.manifest import Manifest, ReportRecord, read_proof
 from ooni_pipeline.bucket.scratch import furnish, scratch_trees
 from ooni_pipeline.bucket.stage import checked_file, watched_proof
-from ooni_pipeline.database.changes import Changes, matches_of, row_changes
+from ooni_pipeline.database.changes import Changes, row_changes
 from ooni_pipeline.errors import BucketError, RejectReason
 from ooni_pipeline.sanitise.bridges import BridgeTable
 from tasks import config
@@ -171,7 +171,7 @@ def preview_bucket(
             checked_file(there, one) for name, one in sorted(then.items()) if one.name and name not in same
         ]
         new = [here / one.name for name, one in sorted(now.items()) if one.name and name not in same]
-        rows = row_changes(old, new, matches_of(config.fingerprint_table()))
+        rows = row_changes(old, new, config.fingerprint_table().match)
         for check in checks:
             check()
     counts = [

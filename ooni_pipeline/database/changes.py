@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ooni_pipeline.database.rows import COLUMNS
-from ooni_pipeline.fingerprints import FingerprintTable
 from ooni_pipeline.report.json_lines import dumps, loads
 
-#: What matches an entry: (kind, name) of each.
+#: What matches an entry, (kind, name) of each: FingerprintTable.match, as a load does.
 Matches = Callable[[dict[str, Any]], Iterable[tuple[str, str]]]
 
 _ID = re.compile(rb'\{"id":"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"')
@@ -54,17 +53,6 @@ class Changes:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name in ("columns", "gained", "lost"):
             getattr(self, name).update(getattr(other, name))
-
-
-def matches_of(fingerprints: FingerprintTable) -> Matches:
-    """What a load would find in an entry."""
-
-    def matches(entry: dict[str, Any]) -> Iterator[tuple[str, str]]:
-        if fingerprints.wants(entry.get("test_name"), entry.get("probe_cc")):
-            yield from (("blockpage", name) for name in fingerprints.match_blockpages(entry))
-            yield from (("vendor", name) for name in fingerprints.match_vendors(entry))
-
-    return matches
 
 
 def row_changes(old: Sequence[Path], new: Sequence[Path], matches: Matches = lambda entry: ()) -> Changes:

@@ -92,10 +92,7 @@ def _make(row: Row, line: bytes, bucket_date: str, fingerprints: FingerprintTabl
 
 def matches_of(entry: dict[str, Any], fingerprints: FingerprintTable) -> bytes:
     """Lines for ``matched``: of an entry that is loaded, and of a row that is matched again."""
-    if not fingerprints.wants(entry.get("test_name"), entry.get("probe_cc")):
-        return b""
-    found = fingerprints.match(entry)
-    return b"".join(csv_line(str(entry.get("id")), kind, name) for kind, name in found)
+    return b"".join(csv_line(str(entry.get("id")), kind, name) for kind, name in fingerprints.match(entry))
 
 
 class Batch:

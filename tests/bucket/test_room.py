@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import os
-from collections import namedtuple
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -48,6 +48,6 @@ def test_what_writes_nothing_needs_no_room(tmp_path: Path) -> None:
 def test_a_file_system_that_does_not_say_is_not_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    silent = namedtuple("silent", "f_bavail f_frsize f_blocks")(0, 4096, 0)
+    silent = SimpleNamespace(f_bavail=0, f_frsize=4096, f_blocks=0)
     monkeypatch.setattr(os, "statvfs", lambda path: silent)
     Room(0).check("bucket 2016-08-01, raw,", tmp_path, 5 * MB)

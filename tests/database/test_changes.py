@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ooni_pipeline.database import changes
-from ooni_pipeline.database.changes import OTHER, Changes, altered_columns, matches_of, row_changes
+from ooni_pipeline.database.changes import OTHER, Changes, altered_columns, row_changes
 from ooni_pipeline.fingerprints import load_fingerprints
 from ooni_pipeline.report.json_lines import dump_entry
 from tests.database.measurements import TURKISH_PAGE, entry, page
@@ -101,7 +101,7 @@ def test_matches_that_are_gained_and_lost(tmp_path: Path) -> None:
     new = report(
         tmp_path / "b", [entry(1, **free), entry(2, **blocked), entry(4, **blocked), entry(5, **blocked)]
     )
-    found = row_changes([old], [new], matches_of(load_fingerprints()))
+    found = row_changes([old], [new], load_fingerprints().match)
     assert (sum(found.gained.values()), sum(found.lost.values())) == (2, 2)
     ((kind, name),) = found.gained
     assert kind == "blockpage"
