@@ -1,13 +1,17 @@
 """How fast the matcher goes through entries with large bodies: ``python tests/benchmarks/fingerprints.py``.
 
 Block pages are rare, so the bodies match nothing, which is also the slowest case. Beside it stands the
-floor: ``ujson.loads`` of the same entries, which every load has to do anyway.
+floor: ``ujson.loads`` of the same entries, which every load has to do anyway. Then the same with a list of
+the size of the public ones: 1,000 pieces of text and 50 regular expressions for bodies of the whole world.
 """
 
 from __future__ import annotations
 
 import base64
+import random
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import ujson
@@ -17,6 +21,7 @@ from ooni_pipeline.fingerprints import FingerprintTable, load_fingerprints
 BODY_BYTES = 60_000
 ENTRIES = 400
 REPEATS = 5
+PIECES, EXPRESSIONS = 1_000, 50
 #: Body rules, a body rule of ASCII only, a failure rule only, and no fingerprint at all.
 COUNTRIES = ("TR", "IR", "CN", "DE")
 #: What bodies are made of: ASCII; UTF-8 with letters of the country; and bytes that came as base64.
@@ -44,6 +49,27 @@ def generate_entry(probe_cc: str, kind: str, number: int) -> dict[str, Any]:
     return {"probe_cc": probe_cc, "test_name": "web_connectivity", "test_keys": test_keys}
 
 
+def public_list(path: Path) -> Path:
+    """A list as large as the public ones: pieces of block pages, and expressions, of no country."""
+    chance = random.Random(2016)  # noqa: S311 - the same list every time
+    words = [
+        "".join(chance.choices("aeiounstrlmdhcfgpvwxyzkb", k=chance.randint(2, 9))) for _ in range(2_000)
+    ]
+    rows = ["name,scope,location_found,pattern_type,pattern,expected_countries"]
+    for number in range(PIECES):
+        text = " ".join(chance.choices(words, k=chance.randint(2, 7)))
+        around = ("<title>{}</title>", "<h1>{}", 'href="http://{}/', "{}")[number % 4]
+        rows.append(
+            f'piece_{number},nat,body,contains,"{around.format(text).replace(chr(34), chr(34) * 2)}",'
+        )
+    for number in range(EXPRESSIONS):
+        first, second = chance.choices(words, k=2)
+        shape = ("<title>[^<]*{} {}", "(?i){}.{{0,40}}{}", "^<html>.*{} [0-9]+ {}", "{}[^a-z]+{}")[number % 4]
+        rows.append(f'expression_{number},isp,body,regexp,"{shape.format(first, second)} {number}",')
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return path
+
+
 def measure(table: FingerprintTable, entries: list[dict[str, Any]]) -> float:
     """Seconds for matching all entries, the best of ``REPEATS``."""
     best = float("inf")
@@ -58,7 +84,16 @@ def measure(table: FingerprintTable, entries: list[dict[str, Any]]) -> float:
 
 def run() -> dict[tuple[str, str], float]:
     """MB/s (of JSON) by country and kind of body, printed and returned."""
-    table = load_fingerprints()
+    with tempfile.TemporaryDirectory() as folder:
+        listed = load_fingerprints(lists=[public_list(Path(folder) / "list.csv")])
+    print("the shipped table:")
+    speeds = run_with(load_fingerprints())
+    print(f"with a list of {PIECES} pieces and {EXPRESSIONS} expressions:")
+    return speeds | {(f"{country} listed", kind): v for (country, kind), v in run_with(listed).items()}
+
+
+def run_with(table: FingerprintTable) -> dict[tuple[str, str], float]:
+    """The same with one table."""
     speeds: dict[tuple[str, str], float] = {}
     for probe_cc in COUNTRIES:
         for kind in KINDS:
