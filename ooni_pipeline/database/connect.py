@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import re
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -38,6 +39,22 @@ _QUOTES_NOTHING = (
     errorcodes.CLASS_SYSTEM_ERROR,
 )
 
+#: How long (seconds; the last one milliseconds) a machine that does not answer is waited for: while
+#: connecting, and later, when it or the network has gone without a word. Left alone, the kernel asks after
+#: two hours. A busy server is not gone, as long as its machine answers. The URL may say otherwise.
+PATIENCE = {
+    "connect_timeout": "10",
+    "keepalives_idle": "60",
+    "keepalives_interval": "10",
+    "keepalives_count": "6",
+    "tcp_user_timeout": "300000",
+}
+#: The same for the server's side, which else keeps the locks of a client that is gone.
+_SERVERS_PATIENCE = (
+    "-c tcp_keepalives_idle=60 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=6 "
+    "-c tcp_user_timeout=300000 -c client_connection_check_interval=10000"
+)
+
 Connection = connection
 Value = str | int | dt.date | None
 
@@ -46,31 +63,52 @@ class NoSchemaError(DatabaseError):
     """The database is there but has not our tables yet."""
 
 
+#: What the driver says of a session that the server has ended.
+_LOST = ("connection already closed", "invalid socket")
+#: What a server says that starts, recovers from a crash, or is about to be started again.
+_SOON = re.compile("the database system is (?:starting up|in recovery|not yet accepting|shutting down)")
+#: So long (seconds) does a load or a refresh wait for that: after a crash the server replays its log.
+RECOVERY_TIMEOUT = 300.0
+
+
 @contextlib.contextmanager
-def connected(url: str, *, repeatable_read: bool = False) -> Iterator[Connection]:
+def connected(url: str, *, repeatable_read: bool = False, patient: bool = False) -> Iterator[Connection]:
     """A connection of one's own for one block: one transaction, committed when the block ends well.
 
-    Open it where it is used, never before a fork. Raises DatabaseError for everything that goes wrong.
+    ``patient``: wait, up to RECOVERY_TIMEOUT, for a server that starts or recovers. Open it where it is
+    used, never before a fork. Raises DatabaseError for everything that goes wrong.
     """
-    options = f"{_parts(url).get('options', '')} -c timezone=UTC".strip()
-    with told_safely():
-        opened = psycopg2.connect(
-            url,
-            connect_timeout=10,
-            application_name="ooni-pipeline",
-            client_encoding="UTF8",
-            options=options,
-        )
+    opened = _open(url, RECOVERY_TIMEOUT if patient else 0.0)
     try:
         level = ISOLATION_LEVEL_REPEATABLE_READ if repeatable_read else ISOLATION_LEVEL_READ_COMMITTED
         with told_safely():
             run(opened, "load/quiet")
             opened.commit()  # the block's own first statement decides what it sees
-        with told_safely(), opened:
+        with told_safely():
             opened.set_session(isolation_level=level)
             yield opened
+            opened.commit()  # and no rollback where it fails: of a server that is gone that tells nothing
     finally:
         opened.close()
+
+
+def _open(url: str, wait: float) -> Connection:
+    parts, deadline = _parts(url), time.monotonic() + wait
+    patience: dict[str, Any] = {option: value for option, value in PATIENCE.items() if option not in parts}
+    while True:
+        try:
+            with told_safely():
+                return psycopg2.connect(
+                    url,
+                    application_name="ooni-pipeline",
+                    client_encoding="UTF8",
+                    options=f"{_SERVERS_PATIENCE} {parts.get('options', '')} -c timezone=UTC",
+                    **patience,
+                )
+        except DatabaseError as error:
+            if not _SOON.search(str(error)) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
 
 
 def _parts(url: str) -> dict[str, str]:
@@ -103,10 +141,10 @@ def told_safely() -> Iterator[None]:
         yield
     except psycopg2.Error as error:
         if error.pgcode is None:
-            reason = str(error).strip().splitlines()
-            raise DatabaseError(
-                f"cannot reach the database: {reason[0] if reason else 'no reason given'}"
-            ) from None
+            reason = [*str(error).strip().splitlines(), "no reason given"][0]
+            if reason in _LOST:
+                reason = "the connection was closed from the other side"
+            raise DatabaseError(f"cannot reach the database: {reason}") from None
         quotes = not error.pgcode.startswith(_QUOTES_NOTHING)
         message = _condition(error.pgcode) if quotes else error.diag.message_primary
         text = f"the database answers {error.pgcode}: {message}"

@@ -55,7 +55,7 @@ def load_bucket(
     """
     values: dict[str, Value] = {"bucket_date": bucket_date}
     load = Load()
-    with connected(url) as database:
+    with connected(url, patient=True) as database:
         if missing := pending(database):
             raise DatabaseError(f"the database lacks {', '.join(missing)}; run python -m tasks.migrate")
         keep_table(database, fingerprints)

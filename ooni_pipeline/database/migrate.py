@@ -21,7 +21,7 @@ def migrate(url: str) -> list[str]:
     applied and has changed since is refused: schema goes forward by new files. So is a database that
     newer code has migrated, and one that is not in UTF-8. Raises DatabaseError.
     """
-    with connected(url) as database:
+    with connected(url, patient=True) as database:
         encoding = run(database, "checks/settings")[0][1]
         if encoding != "UTF8":
             raise DatabaseError(f"the database is in {encoding}; create one WITH ENCODING 'UTF8'")

@@ -10,5 +10,5 @@ VIEWS = ("blockpage_count", "blockpage_urls", "country_counts", "identified_vend
 
 def refresh_views(url: str) -> None:
     """Refresh all four and note which loads they show, in one transaction; readers are not blocked."""
-    with connected(url, repeatable_read=True) as database:
+    with connected(url, repeatable_read=True, patient=True) as database:
         run(database, "views/refresh")

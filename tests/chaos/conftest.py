@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.tasks.conftest import pipeline
+from ooni_pipeline.database.embedded import EmbeddedServer
+from tests.tasks.conftest import Pipeline, pipeline
 
 __all__ = ["pipeline"]
 
@@ -23,3 +26,31 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left = [item for item in items if here in item.path.parents and item.get_closest_marker("full_chaos")]
     config.hook.pytest_deselected(items=left)
     items[:] = [item for item in items if item not in left]
+
+
+@dataclass
+class OwnServer(Pipeline):
+    """A pipeline with a PostgreSQL of its own, which may be killed: ``[database] url = embedded``."""
+
+    bin_dir: Path = Path()
+
+    def configure(self, **changed: str) -> None:
+        own = {"database__url": "embedded", "database__embedded_bin_dir": str(self.bin_dir)}
+        super().configure(**{**own, **changed})
+
+    @property
+    def server(self) -> EmbeddedServer:
+        return EmbeddedServer(self.layout.database(), self.bin_dir)
+
+
+@pytest.fixture
+def own_server(tmp_path: Path, postgres_bin_dir: Path) -> Iterator[OwnServer]:
+    made = OwnServer(tmp_path, "", postgres_bin_dir)
+    made.archive.mkdir(parents=True)
+    made.configure()
+    made.verb("migrate")
+    made.url = made.server.url
+    try:
+        yield made
+    finally:
+        made.server.stop(timeout=20)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import os
 import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ooni_pipeline.bucket.layout import Stage
+from tests.chaos.conftest import OwnServer
 from tests.tasks.conftest import Pipeline
 
 #: Whoever is not root mounts in a user namespace.
@@ -94,3 +96,30 @@ class SmallDisk(Pipeline):
             seen = self.mounts.seen(place)
             subprocess.run(("cp", "-a", f"{seen}/.", str(place)), check=True)
             self.mounts.run("umount", str(place))
+
+
+@dataclass
+class SmallServer(SmallDisk, OwnServer):
+    """The same with a PostgreSQL of its own, which is started among the small disks."""
+
+    def end_of_wal(self, left: int) -> None:
+        """Fill the current file of WAL, but for about so many bytes. The next one needs room."""
+        fill = (
+            "import psycopg2, sys\n"
+            "database = psycopg2.connect(sys.argv[1])\n"
+            "database.autocommit = True\n"
+            "cursor = database.cursor()\n"
+            "def run(sql):\n"
+            "    cursor.execute(sql)\n"
+            "    return cursor.fetchone()[0]\n"
+            "run('SELECT pg_switch_wal()')\n"
+            "size = 16 * 2**20\n"
+            "while True:\n"
+            "    at = int(run(\"SELECT pg_current_wal_insert_lsn() - '0/0'\")) % size\n"
+            "    much = min(size - at - int(sys.argv[2]), 500_000)\n"
+            "    if much < 1000:\n"
+            "        break\n"
+            "    run(f\"SELECT pg_logical_emit_message(false, 'x', repeat('x', {much - 500}))\")\n"
+        )
+        url = self.run(sys.executable, "-m", "tasks.database", "url").strip()
+        self.run(sys.executable, "-c", fill, url, str(left))

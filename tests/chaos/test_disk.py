@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.chaos.disk import SmallDisk, can_mount
+from tests.chaos.conftest import OwnServer
+from tests.chaos.disk import SmallDisk, SmallServer, can_mount
 from tests.chaos.night import STAGES, ended, heals, lines_with, received
 from tests.tasks.conftest import Pipeline
 
@@ -137,3 +139,98 @@ def test_what_is_to_stay_free_stays_free(small_disk: SmallDisk) -> None:
     output = small_disk.nightly(expect=30)
     assert lines_with(output, "are free and 40 MB are to stay so ([processing] keep_free_mb)")
     small_disk.nightly(None, "--processing-keep-free-mb", "-1")
+
+
+@pytest.fixture
+def small_server(own_server: OwnServer) -> Iterator[SmallServer]:
+    """The same, with a PostgreSQL of its own on the small disk ``private/database`` (or its ``pg_wal``)."""
+    own_server.server.stop()
+    made = SmallServer(own_server.root, own_server.url, bin_dir=own_server.bin_dir)
+    made.configure(processing__keep_free_mb="-1")
+    try:
+        yield made
+    finally:
+        made.verb("database", "stop", expect=None)
+        made.mounts.end()
+
+
+#: Kilobytes that are free when the night begins: for the start alone, for a part of the rows, for the rows but
+#: not the views.
+@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=full)])
+@pytest.mark.parametrize(
+    "kilobytes", [pytest.param(kb, marks=[] if kb == 1500 else full) for kb in (0, 8, 100, 500, 1500, 2500)]
+)
+def test_the_databases_disk_is_full(small_server: SmallServer, kilobytes: int, workers: str) -> None:
+    """Its tables and its WAL: PostgreSQL may refuse (53100), or stop and not start any more."""
+    database = small_server.layout.database()
+    small_server.receive()
+    came = received(small_server)
+    small_server.mount(database, 64 * 1024)
+    small_server.verb("database", "start")
+    small_server.leave_free(database, kilobytes)
+    output = small_server.nightly(None, "--workers", workers, expect=30)
+    assert "Traceback" not in output
+    assert lines_with(output, "No space left on device") or lines_with(output, "could not extend file"), (
+        output
+    )
+    for stage in STAGES.values():
+        assert small_server.seen_manifest(stage).exists(), "what needs no database goes on"
+    small_server.resize(database, 512 * 1024)
+    small_server.nightly(None, "--workers", workers)
+    _heals_on_the_large_disk(small_server, came, database)
+
+
+@full
+@pytest.mark.parametrize("stage", ["load", "refresh"])
+def test_the_disk_of_the_wal_is_full(small_server: SmallServer, stage: str) -> None:
+    """PostgreSQL stops at once, and cannot start before there is room."""
+    wal = small_server.layout.database() / "pg_wal"
+    small_server.receive()
+    came = received(small_server)
+    if stage == "refresh":
+        small_server.luigi(
+            "--module", "tasks.load", "LoadMeasurements", f"--bucket-date={small_server.today}"
+        )
+        small_server.verb("database", "stop")
+    small_server.mount(wal, 64 * 1024)
+    small_server.verb("database", "start")
+    small_server.end_of_wal(200_000 if stage == "load" else 8_000)
+    small_server.leave_free(wal, 8)
+    output = small_server.nightly(expect=30)
+    assert "Traceback" not in output
+    told = lines_with(output, {"load": "LoadMeasurements", "refresh": "RefreshViews"}[stage])
+    assert any("cannot reach the database" in line or "PostgreSQL did not start" in line for line in told)
+    stopped = small_server.verb("database", "start", expect=None)
+    assert "Traceback" not in stopped
+    small_server.resize(wal, 512 * 1024)
+    small_server.nightly()
+    _heals_on_the_large_disk(small_server, came, wal)
+
+
+def _heals_on_the_large_disk(server: SmallServer, came: list[bytes], place: Path) -> None:
+    """The database is looked at where everybody sees it."""
+    server.verb("database", "stop")
+    server.bring_back(place)
+    large = OwnServer(server.root, server.url, server.bin_dir)
+    large.verb("database", "start")
+    try:
+        heals(large, came)
+    finally:
+        large.server.stop()
+
+
+@full
+def test_a_load_that_cannot_fit_is_not_begun(small_server: SmallServer) -> None:
+    database = small_server.layout.database()
+    small_server.receive()
+    came = received(small_server)
+    small_server.mount(database, 1000)
+    small_server.configure(processing__keep_free_mb="0")
+    output = small_server.nightly(expect=30)
+    (told,) = {line for line in output.splitlines() if "needs about" in line}
+    assert f"bucket {small_server.today}, load, needs about " in told
+    assert "Nothing was begun: make room and run it again" in told
+    assert "not running" in small_server.verb("database", "status"), "the server was not even started"
+    small_server.resize(database, 512 * 1024)
+    small_server.nightly()
+    _heals_on_the_large_disk(small_server, came, database)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg2
 import pytest
 
-from ooni_pipeline.database.connect import NoSchemaError, connected, run, told_safely
+from ooni_pipeline.database.connect import PATIENCE, NoSchemaError, connected, run, told_safely
 from ooni_pipeline.database.markers import is_loaded
 from ooni_pipeline.errors import DatabaseError
 
@@ -95,3 +95,13 @@ def test_a_connection_that_the_server_ends(database_url: str) -> None:
 def test_an_error_without_text() -> None:
     with pytest.raises(DatabaseError, match="no reason given"), told_safely():
         raise psycopg2.OperationalError
+
+
+def test_a_machine_that_does_not_answer_is_given_up(database_url: str) -> None:
+    """After minutes, not hours, on both sides; the URL may say otherwise."""
+    with connected(database_url + "&keepalives_idle=7") as database:
+        used = database.get_dsn_parameters()
+        assert {**PATIENCE, "keepalives_idle": "7"}.items() <= used.items()
+        with database.cursor() as cursor:
+            cursor.execute("SHOW client_connection_check_interval")
+            assert cursor.fetchall() == [("10s",)]

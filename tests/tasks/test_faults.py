@@ -229,20 +229,6 @@ def test_no_bridge_table_no_sanitised_bucket(pipeline: Pipeline) -> None:
     pipeline.verb("ledger", pipeline.today)
 
 
-def test_fetch_and_backup_run_while_the_database_is_down(pipeline: Pipeline) -> None:
-    pipeline.receive("-GR-")
-    url = pipeline.url
-    pipeline.configure(database__url="postgresql:///nowhere?host=/nonexistent")
-    output = pipeline.nightly(None, "--log-level", "WARNING", expect=30)
-    assert output.count("cannot reach the database") == 2, "one warning, one failed task"
-    for stage in (Stage.RAW, Stage.BACKUP, Stage.SANITISED, Stage.PUBLISHED, Stage.REMOVED):
-        assert pipeline.layout.manifest(stage, pipeline.today).exists()
-    assert "DOES NOT ADD UP" in pipeline.verb("ledger", pipeline.today, expect=1)
-    pipeline.configure(database__url=url)
-    pipeline.nightly()
-    pipeline.verb("ledger", pipeline.today)
-
-
 def test_a_database_without_schema_names_the_command(pipeline: Pipeline) -> None:
     pipeline.receive("-GR-")
     pipeline.query("DROP TABLE schema_migrations; COMMIT; SELECT 1")
