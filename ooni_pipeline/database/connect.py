@@ -98,13 +98,14 @@ def _open(url: str, wait: float) -> Connection:
     while True:
         try:
             with told_safely():
-                return psycopg2.connect(
+                opened: Connection = psycopg2.connect(
                     url,
                     application_name="ooni-pipeline",
                     client_encoding="UTF8",
                     options=f"{_SERVERS_PATIENCE} {parts.get('options', '')} -c timezone=UTC",
                     **patience,
                 )
+                return opened
         except DatabaseError as error:
             if not _SOON.search(str(error)) or time.monotonic() > deadline:
                 raise
