@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from ooni_pipeline.bucket.layout import Stage
 from tests.chaos.conftest import OwnServer
 from tests.chaos.disk import SmallDisk, SmallServer, can_mount
 from tests.chaos.night import STAGES, ended, heals, lines_with, received
@@ -235,3 +237,17 @@ def test_a_load_that_cannot_fit_is_not_begun(small_server: SmallServer) -> None:
     small_server.resize(database, 512 * 1024)
     small_server.nightly()
     _heals_on_the_large_disk(small_server, came, database)
+
+
+@full
+def test_room_can_be_made_as_the_readme_says(pipeline: Pipeline) -> None:
+    """Without what was normalised the ledger adds up, and the bucket can be done again."""
+    pipeline.receive("-GR-")
+    pipeline.nightly()
+    rows, day = pipeline.rows_digest(), pipeline.today
+    shutil.rmtree(pipeline.layout.bucket(Stage.NORMALISED, day))
+    pipeline.verb("ledger", day)
+    assert "Did not run any tasks" in pipeline.nightly()
+    pipeline.verb("forget", "normalise", day, day)
+    pipeline.nightly()
+    assert pipeline.rows_digest() == rows

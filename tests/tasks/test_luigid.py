@@ -103,14 +103,3 @@ def test_the_page_shows_the_graph_with_progress(pipeline: Pipeline) -> None:
         error = ask(url, "fetch_error", task_id=task)["error"]
         assert "was never fetched and is not in the backup" in error
         assert "Traceback" not in error
-
-
-def test_two_runs_of_one_date_at_once_with_luigid(pipeline: Pipeline) -> None:
-    pipeline.receive()
-    with luigid(pipeline):
-        runs = [pipeline.start_night("--workers", "2") for _ in range(2)]
-        for run in runs:
-            run.communicate(timeout=300)
-        pipeline.nightly()
-    assert pipeline.query("SELECT count(*), count(DISTINCT id) FROM metrics") == [(448, 448)]
-    pipeline.verb("ledger", pipeline.today)
