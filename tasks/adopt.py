@@ -15,7 +15,7 @@ from ooni_pipeline.errors import PipelineError
 from ooni_pipeline.transfer.raw_bucket import adopt_bucket
 from tasks import config
 from tasks.backup import BackupReports, RemoveFetchedReports
-from tasks.base import utc_now
+from tasks.base import utc_now, waiting
 from tasks.command import command, date, days
 from tasks.load import LoadMeasurements
 from tasks.normalise import NormaliseReports
@@ -81,7 +81,7 @@ def main() -> int:
             continue
         if not arguments.empty and not layout.bucket(Stage.RAW, bucket_date).is_dir():
             continue
-        with one_writer(layout.lock("FetchReports", bucket_date)):
+        with one_writer(layout.lock("FetchReports", bucket_date), waiting(f"adopt of bucket {bucket_date}")):
             manifest = adopt_bucket(layout, bucket_date, key, utc_now())
         adopted += 1
         reports += len(manifest.reports)

@@ -20,8 +20,9 @@ from ooni_pipeline.bucket.inside import keep_inside
 from ooni_pipeline.bucket.layout import Layout
 from ooni_pipeline.bucket.lock import one_writer
 from ooni_pipeline.bucket.pool import die_with_parent
+from ooni_pipeline.bucket.process import described
 from ooni_pipeline.errors import BucketError, PipelineError, UnforeseenError, told
-from tasks import config
+from tasks import config, notify
 
 logger = logging.getLogger("luigi-interface")
 
@@ -69,6 +70,9 @@ def _told(error: BaseException) -> str:
     return str(error) if by_luigi else told(error)
 
 
+notify.listen(_told)
+
+
 @contextlib.contextmanager
 def unquoted() -> Iterator[None]:
     """Luigi logs, mails and keeps the traceback of what leaves this block: so nothing leaves it whose text,
@@ -84,6 +88,16 @@ def unquoted() -> Iterator[None]:
 def utc_now() -> dt.datetime:
     """The clock: naive UTC. The one place where the pipeline asks what time it is."""
     return dt.datetime.now(dt.timezone.utc).replace(tzinfo=None)
+
+
+def waiting(what: str) -> Callable[[int | None], None]:
+    """Says in one line that ``what`` waits for a lock, and who has it: it may hang."""
+
+    def tell(holder: int | None) -> None:
+        end = f"; if that hangs: kill {holder}" if holder else ""
+        logger.warning("%s waits for %s%s", what, described(holder), end)
+
+    return tell
 
 
 def _keep_private(directory: Path) -> None:
@@ -134,7 +148,7 @@ class BucketTask(luigi.Task):
 
     def _run_alone(self) -> None:
         _keep_private(self.layout.private)
-        with one_writer(self.lock):
+        with one_writer(self.lock, waiting(f"{self.task_family} of bucket {self.bucket_date}")):
             if self.complete():
                 logger.info("%s of bucket %s was done meanwhile", self.task_family, self.bucket_date)
                 return

@@ -90,6 +90,22 @@ class database(luigi.Config):
     embedded_bin_dir = luigi.Parameter(default="")
 
 
+class check(luigi.Config):
+    """[check]: from when on ``tasks.check`` calls something late, little or full."""
+
+    late_hours = luigi.IntParameter(default=3)
+    least_percent = luigi.IntParameter(default=25)
+    free_percent = luigi.IntParameter(default=10)
+    longest_hours = luigi.IntParameter(default=20)
+    held_days = luigi.IntParameter(default=7)
+
+
+class notify(luigi.Config):
+    """[notify]: who is told of a fault."""
+
+    webhook = luigi.Parameter(default="")
+
+
 SECTIONS: tuple[type[luigi.Config], ...] = (
     paths,
     fetch,
@@ -99,6 +115,8 @@ SECTIONS: tuple[type[luigi.Config], ...] = (
     publish,
     fingerprints,
     database,
+    check,
+    notify,
 )
 
 #: A year: more is a mistake.
@@ -201,6 +219,14 @@ def hold() -> dt.timedelta:
     if not 0 <= hours <= _MOST_HOURS:
         raise ConfigurationError(f"luigi.cfg: [publish] hold_hours is not between 0 and {_MOST_HOURS}")
     return dt.timedelta(hours=hours)
+
+
+def webhook() -> str:
+    """Where faults are POSTed to; empty for nowhere. A secret: no error shows it."""
+    url = str(section(notify).webhook)
+    if url and urlsplit(url).scheme not in ("http", "https"):
+        raise ConfigurationError("luigi.cfg: [notify] webhook is no https:// URL")
+    return url
 
 
 def sanitise_settings() -> Settings:

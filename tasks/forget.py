@@ -24,7 +24,7 @@ from ooni_pipeline.errors import PipelineError
 from ooni_pipeline.sanitise.bridges import load_bridge_table
 from tasks import config
 from tasks.backup import BackupReports, RemoveFetchedReports
-from tasks.base import BucketTask
+from tasks.base import BucketTask, waiting
 from tasks.command import add_filters, command, date, days, matching_of
 from tasks.fetch import FetchReports
 from tasks.load import LoadMeasurements
@@ -60,12 +60,13 @@ def forget(
     layout = config.layout()
     below = BELOW[stage] if stage else ()
     loads = stage is None or needs_loading_again(stage)
+    waits = waiting(f"forget of bucket {bucket_date}")
     with contextlib.ExitStack() as locks:
         for file_stage, task in STAGES.values():
             if file_stage in below:
-                locks.enter_context(one_writer(task(bucket_date=bucket_date).lock))
+                locks.enter_context(one_writer(task(bucket_date=bucket_date).lock, waits))
         if loads:
-            locks.enter_context(one_writer(LoadMeasurements(bucket_date=bucket_date).lock))
+            locks.enter_context(one_writer(LoadMeasurements(bucket_date=bucket_date).lock, waits))
         if stage and matching and not has_matching(layout, stage, bucket_date, matching):
             return []
         if loads:

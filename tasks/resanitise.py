@@ -24,6 +24,7 @@ from ooni_pipeline.errors import BucketError
 from ooni_pipeline.sanitise.bridges import BridgeTable
 from ooni_pipeline.sanitise.newly_listed import Sanitised, names_a_bridge
 from tasks import config
+from tasks.base import waiting
 from tasks.command import command, date, days
 from tasks.forget import forget
 from tasks.load import LoadMeasurements
@@ -158,9 +159,10 @@ class Resanitise:
     def renew(self, day: dt.date, proof: Manifest) -> None:
         """What was searched with this table is as good as made with it."""
         known_bridges().remember(self.table.names)
+        waits = waiting(f"resanitise of bucket {day}")
         with contextlib.ExitStack() as locks:
             for task in (SanitiseReports, PublishReports, LoadMeasurements):  # in this order, as forget does
-                locks.enter_context(one_writer(task(bucket_date=day).lock))
+                locks.enter_context(one_writer(task(bucket_date=day).lock, waits))
             renew_proof(self.layout, proof, self.version, {FACT: str(len(self.table.names))})
 
 

@@ -4,14 +4,48 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-from collections.abc import Iterator
+import os
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
+
+#: So long (seconds) somebody waits for a lock before it is told.
+PATIENCE = 5.0
 
 
 @contextlib.contextmanager
-def one_writer(path: Path) -> Iterator[None]:
-    """Hold the lock file ``path`` alone; wait for whoever holds it. The kernel frees it when we die."""
+def one_writer(path: Path, waits: Callable[[int | None], None] = lambda holder: None) -> Iterator[None]:
+    """Hold the lock file ``path`` alone; wait for whoever holds it. The kernel frees it when we die.
+
+    Who waits for more than a moment calls ``waits``, once, with the holder's process id (None where the
+    file does not tell): it may hang, and somebody must know whom to look at.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            telling = threading.Timer(PATIENCE, lambda: waits(_holder(path)))
+            telling.daemon = True
+            telling.start()
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)
+            finally:
+                telling.cancel()
+        _sign(file)
         yield
+
+
+def _sign(file: BinaryIO) -> None:
+    """Leave our process id in the lock. It only informs: on a full disk the lock holds without it."""
+    with contextlib.suppress(OSError):
+        os.ftruncate(file.fileno(), 0)
+        os.write(file.fileno(), b"%d\n" % os.getpid())
+
+
+def _holder(path: Path) -> int | None:
+    try:
+        return int(path.read_bytes())
+    except (OSError, ValueError):
+        return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import hashlib
 import os
@@ -141,6 +142,15 @@ class Pipeline:
             if path.is_file() and path.parent.name != "locks"
         }
         return files, self.query("SELECT * FROM loads ORDER BY 1")
+
+    def change(self, sql: str) -> None:
+        """Run a statement as somebody with psql would."""
+        with (
+            contextlib.closing(psycopg2.connect(self.url)) as connection,
+            connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(sql)
 
     def rows_digest(self) -> str:
         """One digest over every row of metrics and of the small tables, in order."""
