@@ -12,7 +12,7 @@ import pytest
 
 from ooni_pipeline.bucket.freshness import due
 from ooni_pipeline.bucket.layout import Stage
-from ooni_pipeline.bucket.lock import one_writer
+from ooni_pipeline.bucket.lock import PATIENCE, one_writer
 from tasks.base import utc_now
 from tests.tasks.conftest import Pipeline
 
@@ -118,6 +118,8 @@ def test_a_luigi_that_runs_too_long(well: Pipeline) -> None:
         assert "luigi --module tasks.nightly" in line and f"kill {night.pid}" in line
         # The same command line, typed once more, is no second night.
         assert "already running" in well.nightly(None, "--log-level", "WARNING", expect=10)
+        with pytest.raises(subprocess.TimeoutExpired):
+            night.communicate(timeout=PATIENCE + 3)
     output, _ = night.communicate(timeout=120)
     assert night.returncode == 0
     assert f"LoadMeasurements of bucket {well.today} waits for process {os.getpid()} (" in output
