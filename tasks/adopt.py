@@ -9,10 +9,11 @@ import sys
 from tqdm import tqdm
 
 from ooni_pipeline.bucket.keys import id_key
-from ooni_pipeline.bucket.layout import Stage
+from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.bucket.lock import one_writer
 from ooni_pipeline.errors import PipelineError
 from ooni_pipeline.transfer.raw_bucket import adopt_bucket
+from ooni_pipeline.transfer.stored import key_of
 from tasks import config
 from tasks.backup import BackupReports, RemoveFetchedReports
 from tasks.base import utc_now, waiting
@@ -45,6 +46,11 @@ def carry_through(buckets: list[dt.date]) -> None:
         except PipelineError as error:
             print(f"warning: {task.__name__} is left to the next run: {error}", file=sys.stderr)
             return
+
+
+def in_backup(layout: Layout, bucket_date: dt.date) -> bool:
+    """Whether the backup holds a bucket: it must not be called empty because it was lost here."""
+    return config.store().digest(key_of(layout, layout.manifest(Stage.RAW, bucket_date))) is not None
 
 
 @command
@@ -80,6 +86,13 @@ def main() -> int:
         if layout.manifest(Stage.RAW, bucket_date).exists() or layout.plan(bucket_date).exists():
             continue
         if not arguments.empty and not layout.bucket(Stage.RAW, bucket_date).is_dir():
+            continue
+        if not layout.bucket(Stage.RAW, bucket_date).is_dir() and in_backup(layout, bucket_date):
+            print(
+                f"bucket {bucket_date} is not empty, it is in the backup, from which this brings it: luigi "
+                f"--module tasks.nightly Nightly --bucket-date {bucket_date}",
+                file=sys.stderr,
+            )
             continue
         with one_writer(layout.lock("FetchReports", bucket_date), waiting(f"adopt of bucket {bucket_date}")):
             manifest = adopt_bucket(layout, bucket_date, key, utc_now())

@@ -6,6 +6,7 @@ import datetime as dt
 
 import luigi
 
+from ooni_pipeline.bucket.freshness import missed_around
 from ooni_pipeline.bucket.keys import id_key
 from ooni_pipeline.bucket.layout import Stage
 from ooni_pipeline.errors import BucketError, PipelineError
@@ -38,10 +39,11 @@ class FetchReports(BucketTask):
             if date == today:
                 self._fetch(now, progress)
                 return
+            first, last = missed_around(layout, date, today)
             raise BucketError(
                 f"bucket {date} was never fetched and is not in the backup; tonight's reports do not belong "
-                f"to it. If its files lie below reports-raw/yaml: python -m tasks.adopt {date} {date}; "
-                f"if there was nothing that day: python -m tasks.adopt --empty {date} {date}"
+                f"to it. If nothing came, or its files lie below reports-raw/yaml: python -m tasks.adopt "
+                f"--empty {first} {last}"
             )
         try:
             self._fetch(now, progress)

@@ -3,17 +3,45 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from collections.abc import Iterable
 
 import luigi
 from luigi.tools.range import RangeDaily
 
+from ooni_pipeline.bucket.freshness import made_by_another_clock
+from ooni_pipeline.bucket.layout import Stage
+from ooni_pipeline.errors import PipelineError
+from tasks import config
 from tasks.backup import RemoveFetchedReports
-from tasks.base import unquoted
+from tasks.base import logger, unquoted, utc_now
+from tasks.forget import forget
 from tasks.publish import PublishReports
 from tasks.refresh import RefreshViews
 
 __all__ = ["Nightly", "RangeDaily"]  # for: luigi --module tasks.nightly RangeDaily --of Nightly
+
+
+@functools.cache
+def _reopen(bucket_date: dt.date) -> None:
+    """A bucket of today that a clock which was ahead made already, or of which a clock that is behind says
+    that it is today's: it takes what waits on the collectors, once for each process. Else the night of a day
+    that has come would find its bucket done, and do nothing."""
+    now = utc_now()
+    if bucket_date != now.date() or not made_by_another_clock(config.layout(), bucket_date, now):
+        return
+    logger.warning(
+        "bucket %s was made later than it is now, %s (UTC): the clock was ahead, or is behind; it is fetched "
+        "once more, and takes what is new",
+        bucket_date,
+        f"{now:%Y-%m-%d %H:%M}",
+    )
+    try:
+        forget(Stage.RAW, bucket_date, None)
+    except PipelineError as error:
+        logger.warning(
+            "bucket %s stays as it is, and what is new comes with a later one: %s", bucket_date, error
+        )
 
 
 class Nightly(luigi.WrapperTask):
@@ -29,6 +57,12 @@ class Nightly(luigi.WrapperTask):
         in_views = RefreshViews.bulk_complete(parameter_tuples)
         others = (PublishReports, RemoveFetchedReports)
         return [date for date in in_views if all(task(bucket_date=date).complete() for task in others)]
+
+    def complete(self) -> bool:
+        """Whether all of it is done. Asked first of all, it reopens today's bucket where that needs it."""
+        with unquoted():
+            _reopen(self.bucket_date)
+        return bool(super().complete())
 
     def requires(self) -> list[luigi.Task]:
         return [

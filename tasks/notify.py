@@ -36,10 +36,7 @@ def listen(told: Callable[[BaseException], str]) -> None:
         post(task, "nobody can tell whether it is done: see the log")
 
     def ended(task: luigi.Task, how: str) -> None:
-        # Luigi itself only logs it at a level that cron's lines leave out.
-        fault = f"{how.rstrip('.')}; the next run goes on from what is proved"
-        logger.error("%s", fault)
-        post(task, fault)
+        post(task, _tell(task, f"{how.rstrip('.')}; the next run goes on from what is proved"))
 
     for event, handler in (
         (luigi.Event.FAILURE, failed),
@@ -49,6 +46,12 @@ def listen(told: Callable[[BaseException], str]) -> None:
         (luigi.Event.PROCESS_FAILURE, ended),
     ):
         luigi.Task.event_handler(event)(handler)
+
+
+def _tell(task: luigi.Task, fault: str) -> str:
+    """Log what luigi itself only logs at a level that cron's lines leave out."""
+    logger.error("%s: %s", _named(task), fault)
+    return fault
 
 
 def _end(process: TaskProcess) -> None:
@@ -63,9 +66,13 @@ TaskProcess.terminate = _end  # type: ignore[method-assign]
 
 def post(task: luigi.Task, fault: str) -> None:
     """Tell the webhook, where there is one, of a task that failed. Never raises."""
-    bucket = str(getattr(task, "bucket_date", "") or "")
-    what = f"{task.task_family} of bucket {bucket}" if bucket else str(task.task_family)
-    send({"task": task.task_family, "bucket": bucket, "fault": fault}, f"{what}: {fault}")
+    bucket = str(getattr(task, "bucket_date", ""))
+    send({"task": task.task_family, "bucket": bucket, "fault": fault}, f"{_named(task)}: {fault}")
+
+
+def _named(task: luigi.Task) -> str:
+    bucket = getattr(task, "bucket_date", "")
+    return f"{task.task_family} of bucket {bucket}" if bucket else str(task.task_family)
 
 
 def send(facts: dict[str, object], text: str) -> None:

@@ -19,6 +19,7 @@ NIGHT = dt.timedelta(hours=4)
 LOOK_BACK = 7
 #: What is usual is told from so many buckets, and not from fewer than the other number.
 USUAL, FEWEST = 28, 7
+_NEVER = "never fetched"
 #: What each stage makes of a bucket: the stages of a group one after the other, the groups side by side.
 _GROUPS = (
     ((Stage.BACKUP, "not backed up"), (Stage.REMOVED, "not removed from the collectors")),
@@ -54,7 +55,7 @@ def late_buckets(layout: Layout, dates: Iterable[dt.date], known: Known) -> list
 def _lacks(layout: Layout, bucket_date: dt.date, known: Known) -> list[str]:
     """What is missing, without what only waits for it."""
     if not layout.manifest(Stage.RAW, bucket_date).exists():
-        return ["begun, but not fetched" if layout.plan(bucket_date).exists() else "never fetched"]
+        return ["begun, but not fetched" if layout.plan(bucket_date).exists() else _NEVER]
     lacks = [
         next((what for stage, what in group if not layout.manifest(stage, bucket_date).exists()), "")
         for group in _GROUPS
@@ -72,10 +73,11 @@ def _lacks(layout: Layout, bucket_date: dt.date, known: Known) -> list[str]:
 def _late(what: str, missed: list[dt.date]) -> str:
     first, last = missed[0], missed[-1]
     which = f"bucket {first} is" if len(missed) == 1 else f"{len(missed)} buckets ({_listed(missed)}) are"
-    if what == "never fetched":
+    if what == _NEVER:
+        was = which.removesuffix(" is").removesuffix(" are") + (" was" if len(missed) == 1 else " were")
         return (
-            f"{which} {what}: what came then waits on the collectors and comes with a later bucket. Say that "
-            f"nothing came on that date: python -m tasks.adopt --empty {first} {last}"
+            f"{was} {what}: what came then comes with a later bucket. Say that nothing came: "
+            f"python -m tasks.adopt --empty {first} {last}"
         )
     until = last + dt.timedelta(days=1)
     again = (
@@ -86,16 +88,49 @@ def _late(what: str, missed: list[dt.date]) -> str:
     return f"{which} late, {what}: see why in the night's log; then {again}"
 
 
+def missed_around(layout: Layout, bucket_date: dt.date, today: dt.date) -> tuple[dt.date, dt.date]:
+    """The first and the last of the dates around one that was never fetched of which nothing is here either:
+    nights that were missed in a row, a month at most to either side, and before ``today``."""
+
+    def end(step: int) -> dt.date:
+        day = bucket_date
+        for number in range(1, 32):
+            other = bucket_date + dt.timedelta(days=step * number)
+            if other >= today or not _is_missed(layout, other):
+                break
+            day = other
+        return day
+
+    return end(-1), end(1)
+
+
+def _is_missed(layout: Layout, bucket_date: dt.date) -> bool:
+    raw = Stage.RAW
+    of_it = (layout.manifest(raw, bucket_date), layout.forgotten(raw, bucket_date), layout.plan(bucket_date))
+    return not any(path.exists() for path in of_it)
+
+
 def _listed(dates: list[dt.date]) -> str:
     return ", ".join(map(str, dates))
+
+
+def made_by_another_clock(layout: Layout, bucket_date: dt.date, now: dt.datetime) -> bool:
+    """Whether a bucket has a proof that was made later than it is now: the clock was ahead, or is behind."""
+    for stage in Stage:
+        path = layout.manifest(stage, bucket_date)
+        if path.exists():
+            made = _when(Manifest.read(path).made)
+            if made is not None and made > now:
+                return True
+    return False
 
 
 def impossible_buckets(layout: Layout, today: dt.date) -> list[str]:
     """Buckets of days to come: a clock that was ahead made them."""
     ahead = [day for day in layout.manifest_dates(Stage.RAW) if day > today]
     return [
-        f"bucket {day} is of a day to come (today is {today}): the clock was ahead when it was fetched, and "
-        f"that day's own reports would wait a day. Type: python -m tasks.forget fetch {day} {day}"
+        f"bucket {day} is of a day to come (today is {today}): the clock was ahead when it was fetched. So "
+        f"that it takes that day's own reports too: python -m tasks.forget fetch {day} {day}"
         for day in ahead
     ]
 

@@ -64,6 +64,8 @@ def bucket_ledger(
         if stage not in found:
             never = "was never fetched" if stage is Stage.RAW else f"is not done with stage {stage.value}"
             ledger.problems.append(f"the bucket {never}")
+        if Stage.RAW not in found:
+            break  # all else follows from it
     if Stage.RAW in found:
         _reports(ledger, found)
         _entries(ledger, found, loaded)

@@ -58,6 +58,10 @@ _SERVERS_PATIENCE = (
 Connection = connection
 Value = str | int | dt.date | None
 
+#: So long (seconds) work waits for a lock of somebody else's session, such as another machine's load of the
+#: same bucket, and so long a question does: whoever asks has better things to do.
+WORK_WAITS, QUESTION_WAITS = 3600, 10
+
 
 class NoSchemaError(DatabaseError):
     """The database is there but has not our tables yet."""
@@ -72,13 +76,16 @@ RECOVERY_TIMEOUT = 300.0
 
 
 @contextlib.contextmanager
-def connected(url: str, *, repeatable_read: bool = False, patient: bool = False) -> Iterator[Connection]:
+def connected(
+    url: str, *, repeatable_read: bool = False, patient: bool = False, lock_wait: int = WORK_WAITS
+) -> Iterator[Connection]:
     """A connection of one's own for one block: one transaction, committed when the block ends well.
 
-    ``patient``: wait, up to RECOVERY_TIMEOUT, for a server that starts or recovers. Open it where it is
-    used, never before a fork. Raises DatabaseError for everything that goes wrong.
+    ``patient``: wait, up to RECOVERY_TIMEOUT, for a server that starts or recovers. A statement that waits
+    for a lock for more than ``lock_wait`` seconds is an error. Open it where it is used, never before a fork.
+    Raises DatabaseError for everything that goes wrong.
     """
-    opened = _open(url, RECOVERY_TIMEOUT if patient else 0.0)
+    opened = _open(url, RECOVERY_TIMEOUT if patient else 0.0, lock_wait)
     try:
         level = ISOLATION_LEVEL_REPEATABLE_READ if repeatable_read else ISOLATION_LEVEL_READ_COMMITTED
         with told_safely():
@@ -92,8 +99,9 @@ def connected(url: str, *, repeatable_read: bool = False, patient: bool = False)
         opened.close()
 
 
-def _open(url: str, wait: float) -> Connection:
+def _open(url: str, wait: float, lock_wait: int) -> Connection:
     parts, deadline = _parts(url), time.monotonic() + wait
+    options = f"{_SERVERS_PATIENCE} {parts.get('options', '')} -c timezone=UTC -c lock_timeout={lock_wait}s"
     patience: dict[str, Any] = {option: value for option, value in PATIENCE.items() if option not in parts}
     while True:
         try:
@@ -102,7 +110,7 @@ def _open(url: str, wait: float) -> Connection:
                     url,
                     application_name="ooni-pipeline",
                     client_encoding="UTF8",
-                    options=f"{_SERVERS_PATIENCE} {parts.get('options', '')} -c timezone=UTC",
+                    options=options,
                     **patience,
                 )
                 return opened
@@ -151,6 +159,8 @@ def told_safely() -> Iterator[None]:
         text = f"the database answers {error.pgcode}: {message}"
         if error.pgcode == errorcodes.UNDEFINED_TABLE:
             raise NoSchemaError(f"{text}; run python -m tasks.migrate") from None
+        if error.pgcode == errorcodes.LOCK_NOT_AVAILABLE:
+            text += "; somebody's session holds it: SELECT pid, query FROM pg_stat_activity shows which"
         raise DatabaseError(text) from None
 
 

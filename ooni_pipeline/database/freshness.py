@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 
-from ooni_pipeline.database.connect import connected, run
+from ooni_pipeline.database.connect import QUESTION_WAITS, connected, run
 from ooni_pipeline.database.migrate import pending
 
 
@@ -24,7 +24,7 @@ class Freshness:
 
 def freshness(url: str, late: dt.timedelta) -> Freshness:
     """What the database says. Raises DatabaseError where it cannot be asked."""
-    with connected(url) as database:
+    with connected(url, lock_wait=QUESTION_WAITS) as database:
         if missing := pending(database):
             return Freshness(pending=tuple(missing))
         row = run(database, "checks/unseen_loads", {"seconds": int(late.total_seconds())})[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 
-from ooni_pipeline.database.connect import connected, run
+from ooni_pipeline.database.connect import QUESTION_WAITS, connected, run
 
 
 @dataclass(frozen=True)
@@ -26,22 +26,22 @@ class BucketCounts:
 
 
 def is_loaded(url: str, bucket_date: dt.date) -> bool:
-    with connected(url) as database:
+    with connected(url, lock_wait=QUESTION_WAITS) as database:
         return bool(run(database, "load/find_load", {"bucket_date": bucket_date}))
 
 
 def loaded_buckets(url: str, first: dt.date, last: dt.date) -> set[dt.date]:
-    with connected(url) as database:
+    with connected(url, lock_wait=QUESTION_WAITS) as database:
         return {row[0] for row in run(database, "load/loaded_buckets", {"first": first, "last": last})}
 
 
 def in_views(url: str, bucket_date: dt.date) -> bool:
-    with connected(url) as database:
+    with connected(url, lock_wait=QUESTION_WAITS) as database:
         return bool(run(database, "views/contain", {"bucket_date": bucket_date})[0][0])
 
 
 def buckets_in_views(url: str, first: dt.date, last: dt.date) -> set[dt.date]:
-    with connected(url) as database:
+    with connected(url, lock_wait=QUESTION_WAITS) as database:
         return {row[0] for row in run(database, "views/contained", {"first": first, "last": last})}
 
 
@@ -55,6 +55,6 @@ def forget_loads(url: str, first: dt.date, last: dt.date) -> None:
 
 
 def counts(url: str, first: dt.date, last: dt.date) -> dict[dt.date, BucketCounts]:
-    with connected(url) as database:
+    with connected(url, lock_wait=QUESTION_WAITS) as database:
         rows = run(database, "load/counts", {"first": first, "last": last})
     return {row[0]: BucketCounts(*row) for row in rows}

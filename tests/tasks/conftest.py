@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ class Pipeline:
 
     root: Path
     url: str
+    #: More of the environment of what is run.
+    more: dict[str, str] = field(default_factory=dict, kw_only=True)
 
     @property
     def archive(self) -> Path:
@@ -68,7 +70,12 @@ class Pipeline:
     def environment(self) -> dict[str, str]:
         kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
         # This tree's code, not that of another checkout which the environment has installed.
-        return {**kept, "LUIGI_CONFIG_PATH": str(self.root / "luigi.cfg"), "PYTHONPATH": str(TOP)}
+        return {
+            **kept,
+            "LUIGI_CONFIG_PATH": str(self.root / "luigi.cfg"),
+            "PYTHONPATH": str(TOP),
+            **self.more,
+        }
 
     def start(self, *command: str) -> subprocess.Popen[str]:
         """Start a command in the project's top directory, where its luigi.cfg is read first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import contextlib
 import json
 import re
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Browse
-from tests.tasks.conftest import LUIGI, Pipeline
+from tests.tasks.conftest import LUIGI, TOP, Pipeline
 
 pytestmark = pytest.mark.one_server
 
@@ -103,3 +104,19 @@ def test_the_page_shows_the_graph_with_progress(pipeline: Pipeline) -> None:
         error = ask(url, "fetch_error", task_id=task)["error"]
         assert "was never fetched and is not in the backup" in error
         assert "Traceback" not in error
+
+
+def test_what_failed_is_done_by_the_next_run_with_luigid(pipeline: Pipeline) -> None:
+    """Luigid remembers what failed at 04:00, and must let the 06:00 run try it again."""
+    pipeline.receive("-GR-")
+    shipped = configparser.ConfigParser(interpolation=None)
+    shipped.read(TOP / "luigi.cfg", encoding="utf-8")
+    options = {f"scheduler__{option}": value for option, value in shipped["scheduler"].items()}
+    with luigid(pipeline, database__url="postgresql:///nowhere?host=/nonexistent", **options) as url:
+        pipeline.nightly(None, expect=30)
+        pipeline.configure(
+            core__local_scheduler="false", core__scheduler_host="127.0.0.1",
+            core__scheduler_port=url.rpartition(":")[2],
+        )  # fmt: skip
+        pipeline.nightly()
+    pipeline.verb("ledger", pipeline.today)
