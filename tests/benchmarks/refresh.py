@@ -27,10 +27,13 @@ REPORTS_A_BUCKET = 50
 _FILL = """
 INSERT INTO loads (bucket_date, reports, measurements, fingerprints, notes)
 SELECT date '2012-12-05' + n, %(reports)s, %(blocked)s, 'x', '{}' FROM generate_series(%(from)s, %(to)s) AS n;
-INSERT INTO fingerprint_matches
+INSERT INTO fingerprint_matches (
+    bucket_date, measurement_id, kind, name, fingerprints,
+    input, report_id, test_start_time, probe_cc, probe_asn, tested_count
+)
 SELECT date '2012-12-05' + n, gen_random_uuid(), 'blockpage', 'x', 'x',
     'http://www.' || md5(u::text) || '.test/page', 'report ' || n || ' ' || u %% %(reports)s,
-    timestamp '2012-12-05' + n * interval '1 day', chr(65 + u %% 10) || chr(65 + u %% 4), 'AS' || u %% 50
+    timestamp '2012-12-05' + n * interval '1 day', chr(65 + u %% 10) || chr(65 + u %% 4), 'AS' || u %% 50, 2
 FROM generate_series(%(from)s, %(to)s) AS n, generate_series(1, %(blocked)s) AS u;
 INSERT INTO report_totals
 SELECT bucket_date, report_id, test_start_time, probe_cc, probe_asn, count(*), 10 * count(*)
