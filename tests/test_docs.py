@@ -56,9 +56,11 @@ def test_commands_have_help_with_an_example(verb: str) -> None:
     assert "Example" in shown
 
 
-@pytest.mark.parametrize(
-    "command", re.findall(r"python -m tasks\.((?:forget|preview|adopt|ledger|resanitise) [^\n`]+\d)`", README)
-)
+#: Those that take dates.
+_DATED = "forget|preview|adopt|ledger|resanitise|refingerprint"
+
+
+@pytest.mark.parametrize("command", re.findall(rf"python -m tasks\.((?:{_DATED}) [^\n`]+\d)`", README))
 def test_arguments_of_commands_are_taken(command: str, tmp_path: Path) -> None:
     """They are run for real, in a pipeline of their own that has no database."""
     (tmp_path / "luigi.cfg").write_text(

@@ -26,6 +26,7 @@ SCHEMA = [
     "schema/002-loads.sql",
     "schema/003-reader.sql",
     "schema/004-fingerprints.sql",
+    "schema/006-refreshed-at.sql",
 ]
 VIEW_FILES = [f"views/0{number}-{view}.sql" for number, view in enumerate(VIEWS, 1)]
 
