@@ -4,6 +4,8 @@
 LOCK TABLE views_contain IN EXCLUSIVE MODE;
 DELETE FROM views_contain;
 INSERT INTO views_contain SELECT bucket_date, load_id FROM loads;
+-- blockpage_urls groups some million rows: with the default of 4 MB that goes over the disk.
+SET LOCAL work_mem = '32MB';
 REFRESH MATERIALIZED VIEW CONCURRENTLY blockpage_count;
 REFRESH MATERIALIZED VIEW CONCURRENTLY blockpage_urls;
 REFRESH MATERIALIZED VIEW CONCURRENTLY country_counts;

@@ -249,6 +249,20 @@ def test_a_thousand_rules_are_the_same_as_each_alone(tmp_path: Path) -> None:
     assert names(table, page({"body": body}, "DE")) == ["n0003", "n0253", "n0503", "n0753"]
 
 
+def test_several_of_a_kind_are_told_apart(tmp_path: Path) -> None:
+    rows = "".join(
+        f"{kind}_{number},nat,,body,{kind},<p>{number},,,,,\n"
+        for kind in ("full", "prefix", "contains", "regexp")
+        for number in (1, 2, 12)
+    )
+    table = load_fingerprints(lists=[write(tmp_path, rows)])
+    assert names(table, page({"body": "<p>2"})) == ["contains_2", "full_2", "prefix_2", "regexp_2"]
+    found = ["contains_1", "contains_12", "prefix_1", "prefix_12", "regexp_1", "regexp_12"]
+    assert names(table, page({"body": "<p>12 more"})) == found
+    assert names(table, page({"body": " <p>2"})) == ["contains_2", "regexp_2"]
+    assert names(table, page({"body": "<p>3"})) == []
+
+
 def test_a_body_that_hits_everything_is_not_slow(tmp_path: Path) -> None:
     rows = "".join(f"n{number},nat,,body,regexp,a.*b{{1}}{number % 7},,,,,\n" for number in range(50))
     table = load_fingerprints(lists=[write(tmp_path, rows)])
