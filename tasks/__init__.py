@@ -22,6 +22,7 @@ Commands (each has --help):
     python -m tasks.resanitise FIRST LAST       what was published of bridges that were listed later
     python -m tasks.fingerprints check          the fingerprint table; unmatched, show NAME
     python -m tasks.refingerprint FIRST LAST    match what is loaded with today's fingerprint table
+    python -m tasks.check                       is anything late, little, full or stuck?
     python -m tasks.ledger FIRST [LAST]         what became of everything that was received
     python -m tasks.database ACTION             the embedded PostgreSQL: start, stop, status, url, psql
 """

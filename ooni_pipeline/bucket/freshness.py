@@ -89,17 +89,15 @@ def _late(what: str, missed: list[dt.date]) -> str:
 
 
 def missed_around(layout: Layout, bucket_date: dt.date, today: dt.date) -> tuple[dt.date, dt.date]:
-    """The first and the last of the dates around one that was never fetched of which nothing is here either:
-    nights that were missed in a row, a month at most to either side, and before ``today``."""
+    """The first and the last of the nights that were missed in a row around one that was never fetched:
+    between two buckets that were, or one and ``today``, a month away at most. Else the date itself."""
 
     def end(step: int) -> dt.date:
-        day = bucket_date
         for number in range(1, 32):
             other = bucket_date + dt.timedelta(days=step * number)
             if other >= today or not _is_missed(layout, other):
-                break
-            day = other
-        return day
+                return other - dt.timedelta(days=step)
+        return bucket_date
 
     return end(-1), end(1)
 

@@ -17,10 +17,12 @@ from ooni_pipeline.bucket.freshness import (
     impossible_buckets,
     late_buckets,
     little,
+    made_by_another_clock,
+    missed_around,
     waiting_long,
 )
 from ooni_pipeline.bucket.layout import Layout, Stage
-from ooni_pipeline.bucket.manifest import Manifest, ReportRecord
+from ooni_pipeline.bucket.manifest import Manifest, ReportRecord, timestamp
 
 DAY = dt.date(2016, 8, 10)
 LATE = dt.timedelta(hours=3)
@@ -120,6 +122,36 @@ def test_a_fetch_that_was_begun_is_to_be_finished_not_adopted(layout: Layout) ->
     layout.plan(DAY).write_text("{}")
     (problem,) = late_buckets(layout, [DAY], Known())
     assert "begun, but not fetched" in problem and "adopt" not in problem
+
+
+def test_nights_that_were_missed_in_a_row(layout: Layout) -> None:
+    days = [DAY + dt.timedelta(days=number) for number in range(6)]
+    today = days[5]
+    assert missed_around(layout, DAY, today) == (DAY, today - dt.timedelta(days=1)), "up to today"
+    prove(layout, Stage.RAW, days[0])
+    for day in days[1:]:
+        assert missed_around(layout, day, today)[0] == days[1]
+    prove(layout, Stage.RAW, days[4])
+    assert missed_around(layout, days[2], today) == (days[1], days[3])
+    layout.plan(days[2]).parent.mkdir(parents=True)
+    layout.plan(days[2]).write_text("{}")
+    assert missed_around(layout, days[3], today) == (days[3], days[3]), "a fetch was begun before"
+    lonely = DAY - dt.timedelta(days=400)
+    assert missed_around(layout, lonely, today) == (lonely, lonely), (
+        "years in which nothing is no night missed"
+    )
+
+
+@pytest.mark.parametrize(("made", "other"), [(0, False), (1, True), (-1, False)])
+def test_a_proof_of_a_time_to_come(layout: Layout, made: int, other: bool) -> None:
+    now = dt.datetime(2016, 8, 10, 4, 0, 0)
+    prove(layout, Stage.RAW, DAY)
+    assert not made_by_another_clock(layout, DAY, now)
+    manifest = Manifest.read(layout.manifest(Stage.RAW, DAY))
+    manifest.made = timestamp(now + dt.timedelta(seconds=made))
+    manifest.write(layout.manifest(Stage.PUBLISHED, DAY))
+    assert made_by_another_clock(layout, DAY, now) == other
+    assert not made_by_another_clock(layout, DAY + dt.timedelta(days=1), now)
 
 
 def test_a_bucket_of_a_day_to_come(layout: Layout) -> None:

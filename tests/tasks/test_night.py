@@ -234,7 +234,7 @@ def test_a_past_bucket_is_refused_with_the_command_to_type(pipeline: Pipeline) -
     pipeline.receive("-GR-")
     output = pipeline.nightly(dt.date(2016, 8, 1), "--log-level", "WARNING", expect=30)
     assert "bucket 2016-08-01 was never fetched" in output
-    assert "python -m tasks.adopt 2016-08-01 2016-08-01" in output
+    assert "python -m tasks.adopt --empty 2016-08-01 2016-08-01" in output
     assert "Traceback" not in output
     assert len(list(pipeline.archive.iterdir())) == 1, "tonight's reports stay for tonight's bucket"
 
