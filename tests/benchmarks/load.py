@@ -150,12 +150,23 @@ class Server:
         self.command(url, f"SELECT ensure_metrics_partition('{BUCKET}')")
         return url
 
+    def drop(self, url: str) -> None:
+        """Give back the disk of a database."""
+        name = url.rpartition("?")[0].rpartition("/")[2]
+        self.command(self._url, f"DROP DATABASE {name} WITH (FORCE)")
+
     def command(self, url: str, text: str) -> None:
         connection = psycopg2.connect(url)
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute(text)
         connection.close()
+
+    def clear(self, url: str) -> None:
+        """Nothing of the bucket is left, and no dead rows of it."""
+        for table in ("metrics", "fingerprint_matches", "report_totals", "country_totals", "loads"):
+            self.command(url, f"DELETE FROM {table} WHERE bucket_date = '{BUCKET}'")
+        self.command(url, f"VACUUM metrics_{BUCKET:%Y_%m}")
 
     def copy(self, url: str, rows: Path, first: str = "") -> None:
         """psql's own ``\\copy`` in one transaction, after the statement ``first``."""
@@ -178,20 +189,20 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - begin
 
 
-def measure(server: Server, reports: list[Path], rows: Path) -> dict[str, float]:
-    """Seconds of one round, by what was done."""
+def measure(server: Server, copied: str, loaded: str, reports: list[Path], rows: Path) -> dict[str, float]:
+    """Seconds of one round, by what was done, in two databases that do not hold the bucket, or in one."""
     fingerprints = load_fingerprints()
-    copied, loaded = server.new_database(), server.new_database()
     delete = f"DELETE FROM metrics WHERE bucket_date = '{BUCKET}'"
-    server.command(copied, "CHECKPOINT")
-    seconds = {"\\copy": _seconds(lambda: server.copy(copied, rows))}
-    server.command(copied, "CHECKPOINT")
-    seconds["load"] = _seconds(lambda: load_bucket(loaded, BUCKET, reports, fingerprints))
-    server.command(copied, "CHECKPOINT")
-    seconds["\\copy, replacing"] = _seconds(lambda: server.copy(copied, rows, delete))
-    forget_loads(loaded, BUCKET, BUCKET)
-    server.command(copied, "CHECKPOINT")
-    seconds["load, replacing"] = _seconds(lambda: load_bucket(loaded, BUCKET, reports, fingerprints))
+    seconds = {}
+    for what, first in (("\\copy", ""), ("\\copy, replacing", delete)):
+        server.command(copied, "CHECKPOINT")
+        seconds[what] = _seconds(lambda first=first: server.copy(copied, rows, first))  # type: ignore[misc]
+    if copied == loaded:
+        server.clear(copied)
+    for what in ("load", "load, replacing"):
+        forget_loads(loaded, BUCKET, BUCKET)
+        server.command(loaded, "CHECKPOINT")
+        seconds[what] = _seconds(lambda: load_bucket(loaded, BUCKET, reports, fingerprints))
     return seconds
 
 
@@ -208,7 +219,8 @@ def run(bin_dir: Path | None = None) -> dict[str, float]:
             server = Server(embedded.ensure_running(), find_binaries(bin_dir) / "psql")
             rounds = []
             for number in range(ROUNDS):
-                rounds.append(measure(server, reports, rows))
+                databases = server.new_database(), server.new_database()
+                rounds.append(measure(server, *databases, reports, rows))
                 figures = ", ".join(f"{what} {seconds:.1f} s" for what, seconds in rounds[-1].items())
                 print(f"round {number + 1}, {megabytes:.0f} MB in {REPORTS} reports: {figures}", flush=True)
         finally:
