@@ -21,13 +21,7 @@ from ooni_pipeline.fingerprints import load_fingerprints
 
 from .measurements import BUCKET, entry, one, query, write_report
 
-SCHEMA = [
-    "schema/001-metrics.sql",
-    "schema/002-loads.sql",
-    "schema/003-reader.sql",
-    "schema/004-fingerprints.sql",
-    "schema/006-refreshed-at.sql",
-]
+SCHEMA = [f"schema/{path.name}" for path in sorted((sql_directory() / "schema").glob("[0-9]*.sql"))]
 VIEW_FILES = [f"views/0{number}-{view}.sql" for number, view in enumerate(VIEWS, 1)]
 
 
@@ -180,3 +174,26 @@ def test_another_encoding_is_refused(postgres_url: str, database_url: str) -> No
             migrate(postgres_url.replace("/ooni?", f"/{name}?", 1))
         cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
     connection.close()
+
+
+def test_a_filled_database_gets_the_indexes_of_researchers(database_url: str) -> None:
+    """An older installation: its partitions, and those to come, have the new indexes alone."""
+    migrate(database_url)
+    for before in (
+        "DROP INDEX probe_asn_test_start_time_idx, input_probe_cc_idx",
+        "CREATE INDEX probe_asn_idx ON metrics (probe_asn)",
+        "CREATE INDEX input_idx ON metrics (input)",
+        "DELETE FROM schema_migrations WHERE file = 'schema/005-researchers.sql'",
+        "SELECT ensure_metrics_partition('2016-08-01')",
+        "INSERT INTO metrics (id, bucket_date, input) VALUES (gen_random_uuid(), '2016-08-01', 'x')",
+    ):
+        query(database_url, before)
+    assert migrate(database_url)[0] == "schema/005-researchers.sql"
+    query(database_url, "SELECT ensure_metrics_partition('2016-09-01')")
+    found = []
+    for table in ("metrics", "metrics_2016_08", "metrics_2016_09"):
+        rows = query(database_url, f"SELECT indexdef FROM pg_indexes WHERE tablename = '{table}'")
+        found.append(sorted(row[0].partition(" btree ")[2] for row in rows))
+    assert found[0] == found[1] == found[2]
+    assert {"(probe_asn, test_start_time DESC)", "(input, probe_cc)"} <= {*found[0]}
+    assert not {"(probe_asn)", "(input)"} & {*found[0]}
