@@ -12,6 +12,7 @@ from ooni_pipeline.bucket.forget import forget_bucket
 from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.bucket.manifest import Manifest, ReportRecord
 from ooni_pipeline.bucket.pool import process_pool
+from ooni_pipeline.bucket.room import Room
 from ooni_pipeline.bucket.stage import keep_report, process_bucket
 from ooni_pipeline.errors import BucketError, UnforeseenError
 from ooni_pipeline.report.work import Job, Outcome
@@ -239,3 +240,25 @@ def test_the_proof_holds_nothing_of_what_reports_say(layout: Layout) -> None:
     assert "10.1.2.3" not in layout.manifest(Stage.NORMALISED, DATE).read_text()
     kept = json.loads((layout.rejected(Stage.NORMALISED, DATE) / "a.jsonl").read_text())
     assert (kept["source"], kept["reason"], kept["digest"]) == ("a.json", "not_json", sha256("bad"))
+
+
+def test_room_is_wanted_for_what_is_to_be_made_alone(layout: Layout) -> None:
+    class Asked(Room):
+        def check(self, what: str, directory: Path, needs: int) -> None:
+            asked.append((what, directory, needs))
+
+    asked: list[tuple[str, Path, int]] = []
+    raw_bucket(layout, {"a.json": "x" * 999 + "\n", "b.json": "y" * 999 + "\n"})
+    run(layout, room=Asked())
+    what, directory = "bucket 2016-08-01, normalised,", layout.bucket(Stage.NORMALISED, DATE)
+    assert asked == [(what, directory, 1700)]
+    forget_bucket(layout, Stage.NORMALISED, DATE)
+    run(layout, room=Asked(), version="2")
+    assert asked[1:] == [(what, directory, 1700 - 2000)], "the files that it replaces are there already"
+
+
+def test_without_room_nothing_is_begun(layout: Layout) -> None:
+    raw_bucket(layout, {"a.json": "x\n"})
+    with pytest.raises(BucketError, match="Nothing was begun"):
+        run(layout, must_not_run, room=Room(10**18))
+    assert names(layout.bucket(Stage.NORMALISED, DATE)) == []

@@ -10,11 +10,13 @@ from ooni_pipeline.bucket.files import file_digest
 from ooni_pipeline.bucket.forget import forget_bucket
 from ooni_pipeline.bucket.layout import Stage
 from ooni_pipeline.bucket.manifest import Manifest
+from ooni_pipeline.bucket.room import Room
 from ooni_pipeline.errors import BucketError, TransferError
 from ooni_pipeline.transfer.backup import backup_bucket
+from ooni_pipeline.transfer.fetch import fetch_bucket, make_plan
 from ooni_pipeline.transfer.stores import DirectoryStore
 from tests.conftest import Start
-from tests.transfer.conftest import DATE, NOW, Pipeline, die, report_name, written
+from tests.transfer.conftest import DATE, KEY, NOW, Pipeline, die, report_name, written
 
 RAW = "reports-raw/yaml/2016-08-01"
 PROOF = "manifests/raw/2016-08-01.json"
@@ -219,3 +221,33 @@ def test_what_a_store_cannot_do_is_told_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(TransferError, match=f"backup {tmp_path}: cannot store folder"):
         store.put("folder", tmp_path / report_name())
     assert not os.path.lexists(tmp_path / "copy")
+
+
+def test_room_is_wanted_for_what_is_missing_alone(fetched: Pipeline) -> None:
+    class Asked(Room):
+        def check(self, what: str, directory: Path, needs: int) -> None:
+            asked.append((directory, needs))
+
+    asked: list[tuple[Path, int]] = []
+    sizes = {record.name: record.size for record in Manifest.read(fetched.proof()).reports}
+    backup_bucket(fetched.layout, DATE, fetched.store, NOW, room=Asked())
+    name = fetched.names()[0]
+    (fetched.root / "backup" / RAW / name).unlink()
+    backup_bucket(fetched.layout, DATE, fetched.store, NOW, room=Asked())
+    place = fetched.root / "backup"
+    assert asked == [(place, sum(sizes.values())), (place, sizes[name])]
+
+
+def test_room_for_a_fetch_is_wanted_for_what_is_not_here(fetched: Pipeline) -> None:
+    class Asked(Room):
+        def check(self, what: str, directory: Path, needs: int) -> None:
+            asked.append(needs)
+
+    asked: list[int] = []
+    machines = (fetched.collector,)
+    plan = make_plan(fetched.layout, DATE, machines, KEY, add=True)
+    path = fetched.raw() / fetched.names()[0]
+    size = path.stat().st_size
+    path.unlink()
+    fetch_bucket(fetched.layout, plan, machines, KEY, NOW, room=Asked())
+    assert asked == [size]
