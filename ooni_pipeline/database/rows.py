@@ -39,6 +39,8 @@ COLUMNS = {
 
 #: An entry of a btree ends at 2.7 kB: longer text is cut in its column and kept whole in extra.
 MAX_TEXT_BYTES = 2000
+#: The same for a column that stands behind input in an index.
+MAX_BESIDE_INPUT = {"probe_cc": 200}
 
 _REAL_MAX, _REAL_MIN = 3.4e38, 1.2e-38
 _NUL_IN_JSON = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
@@ -67,7 +69,7 @@ def metrics_row(entry: dict[str, Any], notes: Counter[str]) -> bytes:
             field, fits = _json(value, notes), True
         elif kind is TEXT:
             text = _text(value, notes)
-            field = _cut(text)
+            field = _cut(text, MAX_BESIDE_INPUT.get(column, MAX_TEXT_BYTES))
             fits = field is text and isinstance(value, str)
         else:
             field = _FITTING[kind](value)
@@ -116,11 +118,11 @@ def _utf8(text: str, notes: Counter[str]) -> bytes:
         return text.encode()
 
 
-def _cut(text: bytes) -> bytes:
-    """The text itself, or as many whole letters of it as ``MAX_TEXT_BYTES`` hold."""
-    if len(text) <= MAX_TEXT_BYTES:
+def _cut(text: bytes, most: int) -> bytes:
+    """The text itself, or as many whole letters of it as ``most`` bytes hold."""
+    if len(text) <= most:
         return text
-    end = MAX_TEXT_BYTES
+    end = most
     while text[end] & 0xC0 == 0x80:  # in the middle of a letter
         end -= 1
     return text[:end]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import random
+import string
 import traceback
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ooni_pipeline.database import copying
 from ooni_pipeline.database.markers import counts, forget_loads, is_loaded
 from ooni_pipeline.database.metrics import load_bucket
+from ooni_pipeline.database.rows import COLUMNS, TEXT
 from ooni_pipeline.errors import DatabaseError
 from ooni_pipeline.fingerprints import load_fingerprints
 
@@ -47,6 +51,17 @@ def load(url: str, reports: list[Path]) -> tuple[Rejected, int]:
     assert held.measurements == held.rows == done.measurements and held.refused == done.refused
     assert one(url, "SELECT coalesce(sum(measurements), 0) FROM country_totals") == done.measurements
     return rejected, done.measurements
+
+
+def test_no_text_is_too_long_for_the_indexes(url: str, tmp_path: Path) -> None:
+    """Text that cannot be packed, in every column at once: an index may hold several of them."""
+    chance = random.Random(20160801)  # noqa: S311 - the same text every time
+    texts = [column for column, kind in COLUMNS.items() if kind is TEXT]
+    long: dict[str, Any] = {
+        column: "".join(chance.choices(string.ascii_letters, k=8_000)) for column in texts
+    }
+    assert load(url, [write_report(tmp_path / "r.json", [entry(1, **long)])]) == ([], 1)
+    assert all(one(url, f"SELECT extra->>'{column}' FROM metrics") == text for column, text in long.items())
 
 
 @pytest.mark.parametrize("batch_bytes", [5_000, 16_000_000])

@@ -15,7 +15,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg2.extensions import connection as Connection  # noqa: N812 - the driver's own spelling
 
-from ooni_pipeline.database.rows import COLUMNS, JSON, MAX_TEXT_BYTES, REAL, TEXT, TIME, metrics_row
+from ooni_pipeline.database.rows import (
+    COLUMNS,
+    JSON,
+    MAX_BESIDE_INPUT,
+    MAX_TEXT_BYTES,
+    REAL,
+    TEXT,
+    TIME,
+    metrics_row,
+)
 from ooni_pipeline.database.statements import statement
 from ooni_pipeline.report.json_lines import loads
 
@@ -113,12 +122,14 @@ def test_text_anywhere(database: Connection, value: str) -> None:
     one[f"key {value}"] = value
     row = as_row(database, one)
     whole = held(value)
-    short = whole.encode()[:MAX_TEXT_BYTES].decode("utf-8", "ignore")
-    for column in texts:
-        assert row[column] == short
+    short = {
+        column: whole.encode()[: MAX_BESIDE_INPUT.get(column, MAX_TEXT_BYTES)].decode("utf-8", "ignore")
+        for column in texts
+    }
+    assert {column: row[column] for column in texts} == short
     assert row["options"] == [whole]
     assert row["test_keys"] == {whole: whole, "list": [whole, {whole: None}]}
-    cut = dict.fromkeys(texts, whole) if short != whole else {}
+    cut = {column: whole for column in texts if short[column] != whole}
     assert row["extra"] == {"unknown": {whole: whole}, f"key {whole}": whole, **cut}
 
 
@@ -142,7 +153,7 @@ def test_keys_that_become_the_same(database: Connection) -> None:
 def test_text_that_is_no_text(database: Connection, value: Any) -> None:
     row = as_row(database, entry(1, input=value, probe_cc=value))
     assert row["extra"] == {"input": held(value), "probe_cc": held(value)}
-    assert isinstance(row["input"], str) and row["input"] == row["probe_cc"]
+    assert isinstance(row["input"], str) and row["probe_cc"] == row["input"][: MAX_BESIDE_INPUT["probe_cc"]]
     assert len(row["input"].encode()) <= MAX_TEXT_BYTES
 
 
