@@ -122,7 +122,7 @@ def test_why_the_rows_end_is_not_told_to_the_server(talkative: EmbeddedServer, t
         def explained(self) -> list[object]:
             return []
 
-        def wants(self, *_: object) -> bool:
+        def match(self, *_: object) -> list[tuple[str, str]]:
             raise ValueError(f"cannot match {CANARY}")
 
     url = ordinary(talkative)
