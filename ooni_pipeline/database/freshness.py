@@ -27,7 +27,7 @@ def freshness(url: str, late: dt.timedelta) -> Freshness:
     with connected(url, lock_wait=QUESTION_WAITS) as database:
         if missing := pending(database):
             return Freshness(pending=tuple(missing))
-        row = run(database, "checks/unseen_loads", {"seconds": int(late.total_seconds())})[0]
+        row = run(database, "load/unseen_loads", {"seconds": int(late.total_seconds())})[0]
     unseen, oldest, refreshed, now = row
     return Freshness((), unseen, _age(oldest), _age(refreshed), now)
 
