@@ -23,6 +23,8 @@ from ooni_pipeline.bucket.freshness import (
 )
 from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.bucket.manifest import Manifest, ReportRecord, timestamp
+from ooni_pipeline.bucket.stage import DECISIONS
+from ooni_pipeline.report.tally import Tally
 
 DAY = dt.date(2016, 8, 10)
 LATE = dt.timedelta(hours=3)
@@ -230,3 +232,17 @@ def test_reports_that_wait_for_a_person_for_long(layout: Layout) -> None:
     decide(layout, DAY, ["a"], decision="drop", now=now, by="me")
     (problem,) = waiting_long(layout, now, week)
     assert problem.startswith("1 reports wait")
+
+
+def test_what_a_person_has_decided_does_not_wait(layout: Layout) -> None:
+    """Entries that could not be cut stay held after a release, and somebody has seen them."""
+    now = dt.datetime(2016, 8, 10, 7)
+    note_held(layout, DAY, ["a"], now - dt.timedelta(days=8))
+    record = ReportRecord("a", "a.json", counts=Tally(taken=2, out=1, held=1))
+    proof = Manifest("sanitised", DAY, "2016-08-02T04:00:00Z", reports=[record])
+    proof.write(layout.manifest(Stage.SANITISED, DAY))
+    assert len(waiting_long(layout, now, dt.timedelta(days=7))) == 1
+    decide(layout, DAY, ["a"], decision="release", now=now, by="me")
+    proof.facts[DECISIONS] = {"a": "release"}
+    proof.write(layout.manifest(Stage.SANITISED, DAY))
+    assert waiting_long(layout, now, dt.timedelta(days=7)) == []
