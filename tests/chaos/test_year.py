@@ -70,5 +70,6 @@ def test_a_year_again(pipeline: Pipeline) -> None:
     again(pipeline, dt.date(2016, 1, 1), dt.date(2016, 12, 31))
 
 
+@pytest.mark.full_chaos
 def test_a_few_days_again(pipeline: Pipeline) -> None:
     again(pipeline, dt.date(2016, 2, 27), dt.date(2016, 3, 2), REPORTS[:2])
