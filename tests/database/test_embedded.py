@@ -19,6 +19,7 @@ import psycopg2
 import pytest
 
 from ooni_pipeline.database import embedded, programs
+from ooni_pipeline.database.connect import connected
 from ooni_pipeline.database.embedded import EmbeddedServer
 from ooni_pipeline.database.programs import find_binaries
 from ooni_pipeline.errors import DatabaseError
@@ -301,6 +302,27 @@ def test_zombies_of_a_container_that_does_not_reap(server: EmbeddedServer) -> No
     out, errors = process.communicate(timeout=60)
     assert out.endswith("survived\n"), errors
     assert query(server.url, "SELECT 1") == 1
+
+
+def test_stop_while_it_recovers(server: EmbeddedServer) -> None:
+    """PostgreSQL 18 would wait for ever for processes that it has not told to end."""
+    connection = psycopg2.connect(server.ensure_running())
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+    connection.commit()
+    os.kill(connection.info.backend_pid, signal.SIGKILL)
+    connection.close()
+    said = ""
+    while "the database system is" not in said:
+        try:
+            psycopg2.connect(server.url).close()
+        except psycopg2.OperationalError as error:
+            said = str(error)
+    server.stop(timeout=10)
+    assert not server.is_running()
+    with connected(server.ensure_running(), patient=True) as database, database.cursor() as cursor:
+        cursor.execute("SELECT answer FROM kept")
+        assert cursor.fetchall() == [(42,)]
 
 
 def test_stop(server: EmbeddedServer) -> None:
