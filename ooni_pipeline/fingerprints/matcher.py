@@ -104,10 +104,6 @@ class FingerprintTable:
         """The nettests whose measurements can show a vendor."""
         return frozenset(self._vendor_rules)
 
-    def wants(self, test_name: object, probe_cc: object) -> bool:
-        """False if no entry of this nettest and country can match anything: its test_keys need no look."""
-        return bool(self._places(test_name, probe_cc)) or _in(self._vendor_rules, test_name)
-
     def match(self, entry: Mapping[str, Any]) -> list[tuple[str, str]]:
         """``(kind, name)``, sorted, of all fingerprints and vendors that a normalised entry shows; never
         raises."""

@@ -80,7 +80,6 @@ def test_shipped_fingerprint(example: Json, test_name: str) -> None:
     assert matched(shown) == (row.name,)
     assert matched(example_entry(row, example["does_not_match"], test_name)) == ()
     # What holds for every row: its own country only, and those two nettests only.
-    assert TABLE.wants(test_name, row.probe_cc)
     others = {other.probe_cc for other in TABLE.blockpages} | {"DE", "UK", "ZZ", None}
     elsewhere = {cc for cc in others - {row.probe_cc} if matched({**shown, "probe_cc": cc})}
     same_pattern = {r.probe_cc for r in TABLE.blockpages if r.pattern == row.pattern} - {row.probe_cc}
@@ -91,7 +90,6 @@ def test_shipped_fingerprint(example: Json, test_name: str) -> None:
 @pytest.mark.parametrize("example", VENDOR_EXAMPLES, ids=lambda example: str(example["vendor"]))
 def test_shipped_vendor(example: Json) -> None:
     rule: VendorRule = RULES[example["vendor"]]
-    assert TABLE.wants(rule.test_name, None)
     for probe_cc in ("IR", "DE", None):
         assert TABLE.match_vendors(entry(probe_cc, rule.test_name, **example["matches"])) == (rule.vendor,)
         assert TABLE.match_vendors(entry(probe_cc, rule.test_name, **example["does_not_match"])) == ()
@@ -106,25 +104,6 @@ def test_country_is_compared_in_upper_case() -> None:
     assert matched(entry("ir", requests=[exchange({"body": IR_PAGE})])) == IR
     assert matched(entry("\u0131r", requests=[exchange({"body": IR_PAGE})])) == ()  # dotless i
     assert matched(entry(" IR", requests=[exchange({"body": IR_PAGE})])) == ()
-
-
-@pytest.mark.parametrize(
-    ("test_name", "probe_cc", "wanted"),
-    [
-        ("web_connectivity", "IR", True),
-        ("http_requests", "cn", True),
-        ("web_connectivity", "DE", False),
-        ("web_connectivity", "UK", False),
-        ("web_connectivity", None, False),
-        ("http_host", "IR", False),
-        ("http_invalid_request_line", "DE", True),
-        ("http_header_field_manipulation", None, True),
-        (None, "IR", False),
-        (["web_connectivity"], {"cc": "IR"}, False),
-    ],
-)
-def test_wants(test_name: object, probe_cc: object, wanted: bool) -> None:
-    assert TABLE.wants(test_name, probe_cc) is wanted
 
 
 @pytest.mark.parametrize("position", [0, 1, 2, 7])
@@ -450,8 +429,6 @@ def test_no_shape_raises(data: st.DataObject) -> None:
     hostile = replaced(whole, data.draw(st.sampled_from(places(whole))), data.draw(JSON_LIKE))
     assert isinstance(TABLE.match_blockpages(hostile), tuple)
     assert isinstance(TABLE.match_vendors(hostile), tuple)
-    if isinstance(hostile, dict):
-        assert isinstance(TABLE.wants(hostile.get("test_name"), hostile.get("probe_cc")), bool)
 
 
 @pytest.mark.parametrize(
