@@ -179,9 +179,7 @@ class Checker:
             expect("a bridge of the table leaks", leaked == [])
         sanitised = loads(clean)
         self._row(metrics_row(sanitised, Counter()))
-        if self._fingerprints.wants(sanitised.get("test_name"), sanitised.get("probe_cc")):
-            list(self._fingerprints.match_blockpages(sanitised))
-            list(self._fingerprints.match_vendors(sanitised))
+        self._fingerprints.match(sanitised)
 
     def _sanitised(self, line: bytes) -> bytes | None:
         """The publishable line, None for one that is held: also where sanitising says that it cannot cut."""
