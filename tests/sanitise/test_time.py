@@ -89,20 +89,20 @@ FUNCTIONS: dict[str, Callable[[str], object]] = {
 def test_no_function_takes_for_ever(name: str) -> None:
     for piece in PIECES:
         text = (piece * (SIZE // len(piece) + 1))[:SIZE]
-        begin = time.perf_counter()
+        begin = time.process_time()  # of ours alone: the machine may be busy
         with contextlib.suppress(ValueError):  # too many: held
             FUNCTIONS[name](text)
-        assert time.perf_counter() - begin < SECONDS, piece
+        assert time.process_time() - begin < SECONDS, piece
 
 
 @pytest.mark.parametrize("piece", PIECES)
 def test_no_line_takes_for_ever(piece: str) -> None:
     for entry in _entry((piece * (IN_A_LINE // len(piece) + 1))[:IN_A_LINE]):
         line = dump_entry(entry)
-        begin = time.perf_counter()
+        begin = time.process_time()  # of ours alone: the machine may be busy
         with contextlib.suppress(ValueError):  # the entry is held
             SANITISER.of_report(OWN, released=True).sanitise_line(line, Counter())
-        assert time.perf_counter() - begin < SECONDS, entry.get("test_name")
+        assert time.process_time() - begin < SECONDS, entry.get("test_name")
 
 
 def _many(number: int) -> list[str]:
@@ -126,10 +126,10 @@ def test_many_different_ones_are_cut_or_held(
     entry: Callable[[list[str]], dict[str, Any]], number: int
 ) -> None:
     line, clean = dump_entry({"id": "x", **entry(_many(number))}), None
-    begin = time.perf_counter()
+    begin = time.process_time()
     with contextlib.suppress(ValueError):
         clean = SANITISER.of_report(OWN).sanitise_line(line, Counter())
-    assert time.perf_counter() - begin < SECONDS
+    assert time.process_time() - begin < SECONDS
     if number == 50:
         assert clean is not None, "none is held that may be honest"
 
@@ -147,9 +147,9 @@ def test_a_report_with_many_own_addresses(tmp_path: Path, number: int) -> None:
     source = tmp_path / "in.json"
     source.write_bytes(b"".join(dump_entry(entry) + b"\n" for entry in entries))
     job = Job("r", "2016-08-02", source, tmp_path / "out.json", tmp_path / "rejected", tmp_path / "held")
-    begin = time.perf_counter()
+    begin = time.process_time()
     outcome = sanitise_report(job, table=table, digest=load_bridge_table(table).digest)
-    assert time.perf_counter() - begin < SECONDS
+    assert time.process_time() - begin < SECONDS
     assert outcome.counts.missing() == 0
     if number > MAX_OWN:
         assert (outcome.counts.held, job.destination.exists()) == (number, False)
