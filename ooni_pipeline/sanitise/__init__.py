@@ -37,7 +37,7 @@ from ooni_pipeline.sanitise.search import OwnAddresses, Secrets, after
 from ooni_pipeline.sanitise.settings import Settings
 
 #: Changes when the same entry would come out in another way; then buckets can be redone.
-VERSION = "6"
+VERSION = "7"
 
 Step = Callable[[dict[str, Any], Cuts], None]
 Lines = Callable[[Settings], bytes]

@@ -110,11 +110,13 @@ def kind_of(text: bytes) -> str | None:
 
 def known_in(line: bytes, start: int, end: int, known: Known) -> Found | None:
     """The first known one in clear that begins in this part of a line."""
+    last = 0
     for run in _CLEAR.finditer(line, start, min(len(line), end + _BEYOND)):
         if run.start() >= end:
             return None
-        if found := known_at(line, run.start(), run.end(), str(run.lastgroup), known):
+        if found := known_at(line, run.start(), run.end(), str(run.lastgroup), known, last):
             return found
+        last = run.end()
     return None
 
 
@@ -129,7 +131,7 @@ def known_at(line: bytes, start: int, end: int, kind: str, known: Known, last: i
         if kind == "v4":
             found = _ipv4(text, known)
         elif kind == "v6":
-            found = _ipv6(text, known, cut=first == start > 0 and line[first - 1] in _HEX)
+            found = _ipv6(text, known, cut=first == start > max(last, 0) and line[first - 1] in _HEX)
         else:
             found = _fingerprint(text, known) if kind == "fingerprint" else _in_fours(text, known)
         if found:
@@ -202,19 +204,29 @@ def _ipv6(run: bytes, known: Known, *, cut: bool) -> Span | None:
         if b"." in value and (dotted := _ipv4(value, known)):
             return first.start() + dotted[0], first.start() + dotted[1]
         start = first.start()
-        head = _two(value.partition(b".")[0])
-        for last in reversed(groups[number : number + 8]):  # the longest
-            tail = _two(last.group()) if b"." not in last.group() else _dotted_end(last.group())
-            end = last.end()
-            if (head, tail) in known.ends and _packed(run[start:end]) in known.addresses:
-                return start, end
+        begin = start + value.rfind(b".") + 1  # behind a number and a dot: 1.2001:db8::1
+        head = _two(value.rpartition(b".")[2])
+        for tail, end in _tails(groups[number : number + 8]):
+            if (head, tail) in known.ends and _packed(run[begin:end]) in known.addresses:
+                return begin, end
             behind = run[end : end + 2] == b"::" and (head, b"\0\0") in known.ends
-            if behind and _packed(run[start : end + 2]) in known.addresses:
-                return start, end + 2
+            if behind and _packed(run[begin : end + 2]) in known.addresses:
+                return begin, end + 2
             before = start > 1 and run[start - 2 : start] == b"::" and (b"\0\0", tail) in known.ends
             if before and _packed(run[start - 2 : end]) in known.addresses:
                 return start - 2, end
     return None
+
+
+def _tails(groups: list[re.Match[bytes]]) -> Iterator[tuple[bytes, int]]:
+    """How an address of these groups may end, its last two bytes and where, the longest first: with four
+    numbers, or with a group, behind which a dot and a port may stand (2001:db8::1.443)."""
+    for last in reversed(groups):
+        numbers = last.group().split(b".")
+        if len(numbers) > 3:
+            four = b".".join(numbers[:4])
+            yield _dotted_end(four), last.start() + len(four)
+        yield _two(numbers[0]), last.start() + len(numbers[0])
 
 
 def _two(group: bytes) -> bytes:

@@ -9,7 +9,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ooni_pipeline.report.json_lines import dumps
@@ -137,6 +137,8 @@ PIECES = st.sampled_from(
 
 @settings(max_examples=500)
 @given(st.lists(PIECES, max_size=7).map("".join))
+@example(f"{V4}::{V4}")
+@example(f"%3a192.0.2.11::{V4}")
 def test_ipv4_against_a_naive_search(text: str) -> None:
     """What a cut lays bare (an address glued to a fingerprint) the last search sees, so it is held."""
     stays, _ = cut(text)
@@ -144,6 +146,20 @@ def test_ipv4_against_a_naive_search(text: str) -> None:
     assert not bare or SECRETS.stand_in(dumps(stays).encode())
     if "\\" not in text and FINGERPRINT not in text:
         assert not bare
+
+
+@pytest.mark.parametrize(
+    ("text", "stays"),
+    [
+        (f"{V6}.443 > b", "#.443 > b"),  # as tcpdump writes a port
+        (f"{V6}.", "#."),
+        (f"::1.{V6}", "::1.#"),
+        (f"{V6}.{V6}", "#.#"),
+        (f"{V6}:443", "#:443"),
+    ],
+)
+def test_ipv6_with_dots_around(text: str, stays: str) -> None:
+    assert Secrets([V6], []).cut(text.encode(), b"#")[0] == stays.encode()
 
 
 ADDRESSES = st.lists(
