@@ -8,14 +8,10 @@ SELECT
     probe_asn,
     report_id,
     name AS vendor,
-    sum(tested_count)::bigint AS tested_count,
+    max(tested_count) AS tested_count, -- one number a bucket and nettest
     md5(ROW(test_start_time, probe_cc, probe_asn, report_id, name)::text)::uuid AS row_key
-FROM (
-    -- Once a bucket and nettest: all of these rows have the same tested_count.
-    SELECT DISTINCT test_start_time, probe_cc, probe_asn, report_id, name, bucket_date, tested_count
-    FROM fingerprint_matches
-    WHERE kind = 'vendor'
-) AS met
+FROM fingerprint_matches
+WHERE kind = 'vendor'
 GROUP BY test_start_time, probe_cc, probe_asn, report_id, name;
 
 CREATE UNIQUE INDEX identified_vendors_row_key_idx ON identified_vendors (row_key);
