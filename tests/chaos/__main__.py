@@ -1,4 +1,7 @@
-"""``python -m tests.chaos [ROUNDS] [pytest's own arguments]``: every fault, so many times in a row."""
+"""``python -m tests.chaos [ROUNDS] [--short] [pytest's own arguments]``: every fault, so many times in a row.
+
+``--short``: only those that ``bin/test`` tries, each kind of fault once a round.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,14 @@ from tests.chaos.conftest import FULL
 
 def main() -> int:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 10
-    os.environ[FULL] = "1"
+    more = sys.argv[2:]
+    if "--short" in more:
+        more.remove("--short")
+    else:
+        os.environ[FULL] = "1"
     for number in range(1, rounds + 1):
         begin = time.monotonic()
-        status = pytest.main([str(Path(__file__).parent), "-q", "-x", *sys.argv[2:]])
+        status = pytest.main([str(Path(__file__).parent), "-q", "-x", *more])
         print(f"round {number} of {rounds}: exit status {int(status)}, {time.monotonic() - begin:.0f} s")
         if status:
             return int(status)
