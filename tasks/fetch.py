@@ -9,6 +9,7 @@ import luigi
 from ooni_pipeline.bucket.freshness import missed_around
 from ooni_pipeline.bucket.keys import id_key
 from ooni_pipeline.bucket.layout import Stage
+from ooni_pipeline.bucket.process import SINCE_BOOT, since_boot
 from ooni_pipeline.errors import BucketError, PipelineError
 from ooni_pipeline.transfer.fetch import fetch_bucket, make_plan
 from ooni_pipeline.transfer.raw_bucket import adopt_others
@@ -75,4 +76,5 @@ class FetchReports(BucketTask):
         plan = make_plan(layout, date, collectors, key, add=date == now.date())
         for name, problem in plan.unreachable.items():
             logger.warning("bucket %s goes without collector %s: %s", date, name, problem)
-        fetch_bucket(layout, plan, collectors, key, now, progress, config.room())
+        facts = {SINCE_BOOT: since_boot()}
+        fetch_bucket(layout, plan, collectors, key, now, progress, config.room(), facts)

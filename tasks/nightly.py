@@ -11,6 +11,7 @@ from luigi.tools.range import RangeDaily
 
 from ooni_pipeline.bucket.freshness import made_by_another_clock
 from ooni_pipeline.bucket.layout import Stage
+from ooni_pipeline.bucket.process import since_boot
 from ooni_pipeline.errors import PipelineError
 from tasks import config
 from tasks.backup import RemoveFetchedReports
@@ -28,11 +29,13 @@ def _reopen(bucket_date: dt.date) -> None:
     that it is today's: it takes what waits on the collectors, once for each process. Else the night of a day
     that has come would find its bucket done, and do nothing."""
     now = utc_now()
-    if bucket_date != now.date() or not made_by_another_clock(config.layout(), bucket_date, now):
+    if bucket_date != now.date() or not made_by_another_clock(
+        config.layout(), bucket_date, now, since_boot()
+    ):
         return
     logger.warning(
-        "bucket %s was made later than it is now, %s (UTC): the clock was ahead, or is behind; it is fetched "
-        "once more, and takes what is new",
+        "bucket %s was made by another clock than this, which says %s (UTC): that one was ahead, or this is "
+        "behind; the bucket is fetched once more, and takes what is new",
         bucket_date,
         f"{now:%Y-%m-%d %H:%M}",
     )

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from statistics import median
+from typing import Any
 
 from ooni_pipeline.bucket.decisions import held_reports
 from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.bucket.manifest import Manifest, moment, read_proof
+from ooni_pipeline.bucket.process import SINCE_BOOT
 from ooni_pipeline.errors import BucketError
 
 #: When a bucket's night begins, after its midnight: cron's first line.
 NIGHT = dt.timedelta(hours=4)
 #: So many buckets are looked at, the latest that are due: those that the 06:00 run looks at.
 LOOK_BACK = 7
+#: A clock is corrected by less than this without anybody calling it wrong.
+CLOCK_STEP = dt.timedelta(minutes=30)
 #: What is usual is told from so many buckets, and not from fewer than the other number.
 USUAL, FEWEST = 28, 7
 _NEVER = "never fetched"
@@ -112,13 +116,26 @@ def _listed(dates: list[dt.date]) -> str:
     return ", ".join(map(str, dates))
 
 
-def made_by_another_clock(layout: Layout, bucket_date: dt.date, now: dt.datetime) -> bool:
-    """Whether a bucket has a proof that was made later than it is now: the clock was ahead, or is behind."""
+def made_by_another_clock(
+    layout: Layout, bucket_date: dt.date, now: dt.datetime, up: Mapping[str, Any]
+) -> bool:
+    """Whether the clock that made a bucket was ahead of ours, or ours is behind: it has a proof that was made
+    later than it is now, or since it was fetched the clock went otherwise than the machine, which has been
+    ``up`` since (see :func:`ooni_pipeline.bucket.process.since_boot`)."""
     for stage in Stage:
         path = layout.manifest(stage, bucket_date)
-        if path.exists():
-            made = _when(Manifest.read(path).made)
-            if made is not None and made > now:
+        if not path.exists():
+            continue
+        manifest = Manifest.read(path)
+        made = _when(manifest.made)
+        if made is None:
+            continue
+        if made > now:
+            return True
+        then = manifest.facts.get(SINCE_BOOT)
+        if isinstance(then, dict) and then.get("boot") == up.get("boot") is not None:
+            by_machine = dt.timedelta(seconds=up["seconds"] - int(then.get("seconds", 0)))
+            if abs(by_machine - (now - made)) > CLOCK_STEP:
                 return True
     return False
 

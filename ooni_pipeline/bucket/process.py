@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 _PROC = Path("/proc")
 #: Where a process's start stands among the fields of its ``stat`` after its name, in ticks since the boot.
 _START = 19
+
+
+#: Under what the proof of a fetch says what :func:`since_boot` said.
+SINCE_BOOT = "since_boot"
 
 
 def running_for(pid: int) -> float | None:
@@ -18,6 +23,16 @@ def running_for(pid: int) -> float | None:
     except (OSError, ValueError, IndexError):
         return None
     return max(0.0, up - int(after_name[_START]) / os.sysconf("SC_CLK_TCK"))
+
+
+def since_boot() -> dict[str, Any]:
+    """``boot``, which run of this machine it is, and ``seconds`` since it began: what no change of the clock
+    alters. Empty where the kernel does not tell."""
+    try:
+        boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+        return {"boot": boot, "seconds": int(float((_PROC / "uptime").read_text().split()[0]))}
+    except (OSError, ValueError, IndexError):
+        return {}
 
 
 def command_of(pid: int) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ooni_pipeline.bucket.files import file_digest, settle, sweep_parts
 from ooni_pipeline.bucket.layout import Layout, Stage
@@ -69,6 +70,7 @@ def fetch_bucket(
     now: dt.datetime,
     progress: Progress = lambda done, total: None,
     room: Room = Room(),  # noqa: B008  # it is frozen
+    facts: Mapping[str, Any] | None = None,
 ) -> Manifest:
     """Copy what the plan names into the raw bucket, verify each file by digest, write the manifest.
 
@@ -76,7 +78,8 @@ def fetch_bucket(
     collector since it was planned is left there for a later bucket. Raises TransferError where a copy
     fails, after the other collectors' files were taken; what arrived stays for the next run. Files that
     somebody else put into the directory are adopted: raw evidence is never deleted or overwritten. Raises
-    BucketError where there is no ``room`` for the files: they stay on their collectors.
+    BucketError where there is no ``room`` for the files: they stay on their collectors. ``facts`` are what
+    the proof says beside.
     """
     directory = layout.bucket(Stage.RAW, plan.bucket_date)
     directory.mkdir(parents=True, exist_ok=True)
@@ -109,7 +112,7 @@ def fetch_bucket(
                 "which restores the bucket from the backup"
             )
     records += adopted_files(layout, plan.bucket_date, records, key, now)
-    facts = {"unreachable": plan.unreachable} if plan.unreachable else {}
+    facts = {**(facts or {}), **({"unreachable": plan.unreachable} if plan.unreachable else {})}
     return prove_bucket(
         layout, Manifest(Stage.RAW.value, plan.bucket_date, timestamp(now), "", facts, records)
     )

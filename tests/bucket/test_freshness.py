@@ -23,6 +23,7 @@ from ooni_pipeline.bucket.freshness import (
 )
 from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.bucket.manifest import Manifest, ReportRecord, timestamp
+from ooni_pipeline.bucket.process import SINCE_BOOT
 from ooni_pipeline.bucket.stage import DECISIONS
 from ooni_pipeline.report.tally import Tally
 
@@ -148,12 +149,34 @@ def test_nights_that_were_missed_in_a_row(layout: Layout) -> None:
 def test_a_proof_of_a_time_to_come(layout: Layout, made: int, other: bool) -> None:
     now = dt.datetime(2016, 8, 10, 4, 0, 0)
     prove(layout, Stage.RAW, DAY)
-    assert not made_by_another_clock(layout, DAY, now)
+    assert not made_by_another_clock(layout, DAY, now, {})
     manifest = Manifest.read(layout.manifest(Stage.RAW, DAY))
     manifest.made = timestamp(now + dt.timedelta(seconds=made))
     manifest.write(layout.manifest(Stage.PUBLISHED, DAY))
-    assert made_by_another_clock(layout, DAY, now) == other
-    assert not made_by_another_clock(layout, DAY + dt.timedelta(days=1), now)
+    assert made_by_another_clock(layout, DAY, now, {}) == other
+    assert not made_by_another_clock(layout, DAY + dt.timedelta(days=1), now, {})
+
+
+@pytest.mark.parametrize(
+    ("boot", "seconds", "other"),
+    [
+        ("one", 1_060, False),  # a minute by the clock, a minute by the machine
+        ("one", 1_060 + 86_400, True),  # a clock a day ahead made it at the very same time of the day
+        ("one", 1_060 + 1_000, False),  # the clock was corrected
+        ("another", 60, False),  # nobody knows
+    ],
+)
+def test_a_clock_that_went_otherwise_than_the_machine(
+    layout: Layout, boot: str, seconds: int, other: bool
+) -> None:
+    now = dt.datetime(2016, 8, 10, 4, 1, 0)
+    prove(layout, Stage.RAW, DAY)
+    manifest = Manifest.read(layout.manifest(Stage.RAW, DAY))
+    manifest.made = timestamp(now - dt.timedelta(minutes=1))
+    manifest.facts = {SINCE_BOOT: {"boot": "one", "seconds": 1_000}}
+    manifest.write(layout.manifest(Stage.RAW, DAY))
+    assert made_by_another_clock(layout, DAY, now, {"boot": boot, "seconds": seconds}) == other
+    assert not made_by_another_clock(layout, DAY, now, {}), "a machine that does not tell"
 
 
 def test_a_bucket_of_a_day_to_come(layout: Layout) -> None:

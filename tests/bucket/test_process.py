@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 
-from ooni_pipeline.bucket.process import command_of, described, running_for, spoken
+from ooni_pipeline.bucket.process import command_of, described, running_for, since_boot, spoken
 
 
 def test_a_process_is_described() -> None:
@@ -34,3 +34,10 @@ def test_ours_is_as_old_as_it_is() -> None:
 def test_durations_are_spoken() -> None:
     told = {0: "0 s", 59: "59 s", 60: "1 min", 3661: "1 h 1 min", 90000: "1 d 1 h", 86401: "1 d 1 s"}
     assert {seconds: spoken(seconds) for seconds in told} == told
+
+
+def test_since_boot_only_grows() -> None:
+    first = since_boot()
+    second = since_boot()
+    assert first["boot"] == second["boot"]
+    assert 0 < first["seconds"] <= second["seconds"]
