@@ -74,7 +74,7 @@ class SmallDisk(Pipeline):
         self.leave_free(place, kilobytes)
 
     def resize(self, place: Path, kilobytes: int) -> None:
-        self.mounts.run("mount", "-o", f"remount,size={kilobytes}k", str(place))
+        self.mounts.run("mount", "--options-mode=ignore", "-o", f"remount,size={kilobytes}k", str(place))
 
     def free(self, place: Path) -> int:
         """Kilobytes."""
