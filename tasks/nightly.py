@@ -29,19 +29,19 @@ def _reopen(bucket_date: dt.date) -> None:
     that it is today's: it takes what waits on the collectors, once for each process. Else the night of a day
     that has come would find its bucket done, and do nothing."""
     now = utc_now()
-    if bucket_date != now.date() or not made_by_another_clock(
-        config.layout(), bucket_date, now, since_boot()
-    ):
+    if bucket_date != now.date():
         return
-    logger.warning(
-        "bucket %s was made by another clock than this, which says %s (UTC): that one was ahead, or this is "
-        "behind; the bucket is fetched once more, and takes what is new",
-        bucket_date,
-        f"{now:%Y-%m-%d %H:%M}",
-    )
     try:
+        if not made_by_another_clock(config.layout(), bucket_date, now, since_boot()):
+            return
+        logger.warning(
+            "bucket %s was made by another clock than this, which says %s (UTC): that one was ahead, or this "
+            "is behind; the bucket is fetched once more, and takes what is new",
+            bucket_date,
+            f"{now:%Y-%m-%d %H:%M}",
+        )
         forget(Stage.RAW, bucket_date, None)
-    except PipelineError as error:
+    except PipelineError as error:  # also a damaged proof: the other stages can go on
         logger.warning(
             "bucket %s stays as it is, and what is new comes with a later one: %s", bucket_date, error
         )

@@ -234,3 +234,14 @@ def test_a_database_without_schema_names_the_command(pipeline: Pipeline) -> None
     pipeline.query("DROP TABLE schema_migrations; COMMIT; SELECT 1")
     output = pipeline.nightly(None, "--log-level", "WARNING", expect=30)
     assert "run python -m tasks.migrate" in output
+
+
+def test_a_damaged_proof_of_today_does_not_stop_the_night(pipeline: Pipeline) -> None:
+    """Whether a wrong clock made it is asked before anything runs; what cannot be read is told."""
+    pipeline.receive("-GR-")
+    pipeline.nightly()
+    pipeline.layout.manifest(Stage.REMOVED, pipeline.today).write_text("{")
+    pipeline.verb("forget", "load", pipeline.today, pipeline.today)
+    output = pipeline.nightly(None, "--log-level", "WARNING")
+    assert f"bucket {pipeline.today} stays as it is" in output and "is not a manifest" in output
+    assert pipeline.query("SELECT count(*) FROM loads") == [(1,)]
