@@ -33,6 +33,7 @@ HOMES = {
     "boto3": "ooni_pipeline/remote/s3",
     "botocore": "ooni_pipeline/remote/s3",
     "paramiko": "ooni_pipeline/remote/ssh",
+    "pyrage": "ooni_pipeline/remote/age",
     "yaml": "ooni_pipeline/report/yaml_reports",
     "ujson": "ooni_pipeline/report/json_lines",
     "re2": "ooni_pipeline/patterns",

@@ -1,0 +1,1 @@
+"""Outside services, with nothing of ours in them: ssh, rsync, S3."""
