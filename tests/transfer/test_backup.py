@@ -14,7 +14,7 @@ from ooni_pipeline.bucket.room import Room
 from ooni_pipeline.errors import BucketError, TransferError
 from ooni_pipeline.transfer.backup import backup_bucket
 from ooni_pipeline.transfer.fetch import fetch_bucket, make_plan
-from ooni_pipeline.transfer.stores import DirectoryStore
+from ooni_pipeline.transfer.stores import DirectoryStore, Erased, Stored
 from tests.conftest import Start
 from tests.transfer.conftest import DATE, KEY, NOW, Pipeline, die, report_name, written
 
@@ -30,9 +30,9 @@ class Counting(DirectoryStore):
         super().__init__(directory)
         self.puts: list[str] = []
 
-    def put(self, key: str, path: Path) -> None:
+    def put(self, key: str, path: Path) -> Stored:
         self.puts.append(key)
-        super().put(key, path)
+        return super().put(key, path)
 
 
 class Lying(DirectoryStore):
@@ -162,10 +162,11 @@ def test_an_empty_bucket_is_backed_up_too(pipeline: Pipeline) -> None:
 
 def test_a_proof_that_is_forgotten_meanwhile_is_not_called_backed_up(fetched: Pipeline) -> None:
     class Forgetting(DirectoryStore):
-        def put(self, key: str, path: Path) -> None:
-            super().put(key, path)
+        def put(self, key: str, path: Path) -> Stored:
+            stored = super().put(key, path)
             if key == PROOF:
                 forget_bucket(fetched.layout, Stage.RAW, DATE)
+            return stored
 
     with pytest.raises(BucketError, match="was forgotten or made anew meanwhile"):
         back_up(fetched, Forgetting(fetched.root / "backup"))
@@ -174,10 +175,10 @@ def test_a_proof_that_is_forgotten_meanwhile_is_not_called_backed_up(fetched: Pi
 
 def back_up_and_die(pipeline: Pipeline, puts: int) -> None:
     class Dying(Counting):
-        def put(self, key: str, path: Path) -> None:
+        def put(self, key: str, path: Path) -> Stored:
             if len(self.puts) == puts:
                 die()
-            super().put(key, path)
+            return super().put(key, path)
 
     back_up(pipeline, Dying(pipeline.root / "backup"))
 
@@ -251,3 +252,39 @@ def test_room_for_a_fetch_is_wanted_for_what_is_not_here(fetched: Pipeline) -> N
     path.unlink()
     fetch_bucket(fetched.layout, plan, machines, KEY, NOW, room=Asked())
     assert asked == [size]
+
+
+def test_a_store_lists_what_begins_with_a_prefix(tmp_path: Path) -> None:
+    store = DirectoryStore(tmp_path / "store")
+    (tmp_path / "file").write_text("text")
+    assert list(store.list("")) == list(store.list("a/b")) == []
+    for key in ("a/b/2", "a/b/1", "a/bc", "b/1", "a.b"):
+        store.put(key, tmp_path / "file")
+    (tmp_path / "store" / "a" / "b" / ".0123456789abcdef.part").write_text("half")
+    assert [stored.key for stored in store.list("")] == ["a.b", "a/b/1", "a/b/2", "a/bc", "b/1"]
+    assert list(store.list("a/b/")) == [Stored("a/b/1", 4), Stored("a/b/2", 4)]
+    assert [stored.key for stored in store.list("a/b")] == ["a/b/1", "a/b/2", "a/bc"]
+    with pytest.raises(TransferError, match="refusing the path"):
+        list(store.list("../"))
+
+
+def test_a_put_says_what_lies_there(tmp_path: Path) -> None:
+    store = DirectoryStore(tmp_path / "store")
+    (tmp_path / "file").write_text("text")
+    digest = file_digest(tmp_path / "file")
+    assert store.put("a/1", tmp_path / "file") == Stored("a/1", 4, digest=digest, source=digest)
+
+
+def test_an_object_is_erased_by_its_name(tmp_path: Path) -> None:
+    store = DirectoryStore(tmp_path / "store")
+    (tmp_path / "file").write_text("text")
+    for key in ("a/1", "a/10", "a/*"):
+        store.put(key, tmp_path / "file")
+    assert store.erase("a/1") == Erased("a/1", 1)
+    assert store.erase("a/*") == Erased("a/*", 1)
+    assert store.erase("a/1") == Erased("a/1", 0)
+    assert [stored.key for stored in store.list("")] == ["a/10"]
+    for key in ("../file", "a"):
+        with pytest.raises(TransferError):
+            store.erase(key)
+    assert (tmp_path / "file").exists()
