@@ -86,6 +86,11 @@ def flush(path: Path) -> None:
 def settle(part: Path, path: Path) -> None:
     """Flush a finished file and give it its name; never over what is there (FileExistsError)."""
     flush(part)
+    settle_flushed(part, path)
+
+
+def settle_flushed(part: Path, path: Path) -> None:
+    """The same for a file that is flushed already, with many others at once."""
     try:
         os.link(part, path)
     except FileExistsError:
@@ -109,10 +114,15 @@ def open_plain(path: Path) -> BinaryIO:
 
 def file_digest(path: Path) -> str:
     """The hexadecimal SHA-256 of a regular file's bytes. Raises OSError as :func:`open_plain`."""
-    digest = hashlib.sha256()
     with open_plain(path) as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
+        return rest_digest(file)
+
+
+def rest_digest(file: BinaryIO) -> str:
+    """The hexadecimal SHA-256 of what is left to read of an open file."""
+    digest = hashlib.sha256()
+    while chunk := file.read(_CHUNK):
+        digest.update(chunk)
     return digest.hexdigest()
 
 

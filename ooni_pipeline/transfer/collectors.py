@@ -3,55 +3,82 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
-from ooni_pipeline.bucket.files import copy_plain, file_digest
+from ooni_pipeline.bucket.files import open_plain, rest_digest
 from ooni_pipeline.bucket.manifest import timestamp
 from ooni_pipeline.errors import RejectReason, TransferError
+
+#: What became of a file that was to be removed. Any other word is why it is still there.
+REMOVED, GONE, CHANGED = "removed", "gone", "changed"
+#: A file system's clock is a little ahead of the one that is asked: a time so many seconds ahead is now.
+CLOCK_GRAIN = 2.0
+_CHUNK = 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Listed:
     """A file on a collector. ``path`` is relative to its archive, ``modified`` UTC, ``problem`` a reason
-    for which it cannot be taken."""
+    for which it cannot be taken, ``age`` the seconds for which it has not changed, by the clock of the
+    machine where it lies (see :func:`quiet_for`)."""
 
     path: str
     size: int
     modified: str
     problem: str = ""
+    age: float = float("inf")
 
 
 class Collector(Protocol):
-    """A machine that receives reports. ``name`` stands in manifests; every path is data, never a pattern."""
+    """A source of a bucket: a machine that receives reports. ``name`` stands in manifests; every path is
+    data, never a pattern. Any method may raise TransferError: the collector cannot be reached (any more).
+
+    A source of another kind, such as a subscriber to what collectors announce, offers the same: what waits
+    for us under paths of its own, its digests before and its bytes on request; and it keeps what it has
+    until ``remove`` names it with the digest of what is backed up here.
+    """
 
     name: str
 
     def list(self) -> Iterator[Listed]:
-        """Every file of the archive. Raises TransferError when the collector cannot be reached."""
+        """Every file of the archive."""
 
-    def digest(self, path: str) -> str | None:
-        """The SHA-256 of the file's bytes, computed where it lies; None when it is gone or unreadable.
-        Raises TransferError when the collector cannot be reached."""
+    def digests(self, paths: Iterable[str]) -> dict[str, str | None]:
+        """The SHA-256 of each file's bytes, computed where it lies; None when it is gone or unreadable. A
+        file that is being written (it is another one than was listed, or than before it was read) is left
+        out."""
 
-    def copy(self, path: str, destination: Path) -> None:
-        """Copy the file. Raises TransferError when that fails."""
+    def copy(self, files: Mapping[str, Path]) -> None:
+        """Copy each file to its place. A file that cannot be read does not arrive; what arrives may be cut
+        or changed, so the digest decides. What arrived before a TransferError stays. Raises OSError where
+        it is our side that cannot write."""
 
-    def remove(self, path: str) -> None:
-        """Remove the one file. Raises TransferError when that fails; a file that is gone is no failure."""
+    def remove(self, files: Mapping[str, str]) -> dict[str, str]:
+        """Remove each file that still has this SHA-256, compared where it lies, right before. What became
+        of it: REMOVED, GONE, CHANGED, or in a few words why it could not be removed."""
+
+    def close(self) -> None:
+        """Give back what is held, such as a connection. The collector can be used again."""
 
 
 class DirectoryCollector:
-    """A collector whose archive is a directory of this machine (``/data/bouncer/archive`` style)."""
+    """A collector whose archive is a directory of this machine (``/data/bouncer/archive`` style).
+    ``clock`` tells the seconds since the epoch, for the age of files."""
 
-    def __init__(self, directory: Path, name: str | None = None) -> None:
+    def __init__(
+        self, directory: Path, name: str | None = None, clock: Callable[[], float] | None = None
+    ) -> None:
         self.name = name or str(directory)
         self._root = directory
+        self._clock = clock
         self._listed_root: tuple[int, int] | None = None
+        self._seen: dict[str, tuple[int, int]] = {}
 
     def list(self) -> Iterator[Listed]:
         self._must_be_here()
@@ -83,17 +110,29 @@ class DirectoryCollector:
                 yield self._listed(path, status)
 
     def _listed(self, path: Path, status: os.stat_result) -> Listed:
-        modified = timestamp(dt.datetime.fromtimestamp(status.st_mtime, dt.timezone.utc))
         regular = stat.S_ISREG(status.st_mode)
         problem = "" if regular else RejectReason.NOT_A_REGULAR_FILE.value
-        return Listed(self._relative(path), status.st_size, modified, problem)
+        relative = self._relative(path)
+        self._seen[relative] = _mark(status)
+        age = quiet_for(status.st_mtime, status.st_ctime, self._clock()) if self._clock else float("inf")
+        return Listed(relative, status.st_size, modified(status.st_mtime), problem, age)
 
-    def digest(self, path: str) -> str | None:
-        try:
-            return file_digest(self._inside(path))
-        except OSError:
-            self._must_be_here()
-            return None
+    def digests(self, paths: Iterable[str]) -> dict[str, str | None]:
+        found: dict[str, str | None] = {}
+        for path in paths:
+            place = self._inside(path)
+            try:
+                with open_plain(place) as file:
+                    before = os.fstat(file.fileno())
+                    digest = rest_digest(file)
+                    after = os.fstat(file.fileno())
+            except OSError:
+                self._must_be_here()
+                found[path] = None
+                continue
+            if _mark(before) == _mark(after) == self._seen.get(path, _mark(after)):
+                found[path] = digest
+        return found
 
     def _must_be_here(self) -> None:
         """Raise TransferError when it is the archive that is gone, or another one mounted in its place."""
@@ -105,17 +144,46 @@ class DirectoryCollector:
         if self._listed_root not in (None, (status.st_dev, status.st_ino)):
             raise TransferError(f"collector {self.name}: {self._root} is not the directory that was listed")
 
-    def copy(self, path: str, destination: Path) -> None:
-        try:
-            copy_plain(self._inside(path), destination)
-        except OSError as error:
-            raise TransferError(f"collector {self.name}: cannot copy {path!r}: {error.strerror}") from None
+    def copy(self, files: Mapping[str, Path]) -> None:
+        for path, destination in files.items():
+            try:
+                source = open_plain(self._inside(path))
+            except OSError:
+                self._must_be_here()
+                continue
+            with source, destination.open("wb") as copy:
+                while chunk := self._read(source, path):
+                    copy.write(chunk)
 
-    def remove(self, path: str) -> None:
+    def _read(self, source: BinaryIO, path: str) -> bytes:
         try:
-            self._inside(path).unlink(missing_ok=True)
+            return source.read(_CHUNK)
         except OSError as error:
-            raise TransferError(f"collector {self.name}: cannot remove {path!r}: {error.strerror}") from None
+            raise TransferError(f"collector {self.name}: cannot read {path!r}: {error.strerror}") from None
+
+    def remove(self, files: Mapping[str, str]) -> dict[str, str]:
+        return {path: self._remove(self._inside(path), digest) for path, digest in files.items()}
+
+    def _remove(self, place: Path, digest: str) -> str:
+        try:
+            with open_plain(place) as file:
+                same = rest_digest(file) == digest
+                read = os.fstat(file.fileno())
+            here = place.lstat()  # the very file that was read, and nobody wrote meanwhile
+            if not same or not os.path.samestat(read, here) or _mark(read) != _mark(here):
+                return CHANGED
+            place.unlink()
+        except FileNotFoundError:
+            self._must_be_here()
+            return GONE
+        except OSError as error:
+            self._must_be_here()
+            another = error.errno == errno.ELOOP or not stat.S_ISREG(place.lstat().st_mode)
+            return CHANGED if another else error.strerror or type(error).__name__
+        return REMOVED
+
+    def close(self) -> None:
+        self._seen.clear()
 
     def _cannot_list(self, error: OSError) -> TransferError:
         return TransferError(f"collector {self.name}: cannot list {self._root}: {error.strerror}")
@@ -127,9 +195,32 @@ class DirectoryCollector:
         return self._root / inside(path)
 
 
+def quiet_for(modified: float, changed: float, now: float) -> float:
+    """The seconds for which a file was left alone: since its content was written and since anything of it
+    was changed, whatever is later. All three are of one machine, so its clock may be wrong.
+
+    A time that is yet to come says nothing (its clock was set back, or somebody chose the time): the other
+    counts, and with none the file is as old as can be, or it would wait until that time.
+    """
+    past = [moment for moment in (modified, changed) if moment <= now + CLOCK_GRAIN]
+    return now - max(past) if past else float("inf")
+
+
+def modified(seconds: float) -> str:
+    """The time of a file as manifests write it; what no calendar holds becomes its first or last day."""
+    bounded = min(max(seconds, -30610224000.0), 253402300799.0)
+    epoch = dt.datetime(1970, 1, 1)
+    return timestamp(epoch + dt.timedelta(seconds=int(bounded)))
+
+
+def _mark(status: os.stat_result) -> tuple[int, int]:
+    return status.st_size, status.st_mtime_ns
+
+
 def inside(path: str) -> PurePosixPath:
-    """A relative path that stays below where it is used. Raises TransferError for any other."""
+    """A relative path that stays below where it is used, written in the one plain way. Raises TransferError
+    for any other."""
     pure = PurePosixPath(path)
-    if pure.is_absolute() or ".." in pure.parts or "\0" in path or not pure.parts:
+    if pure.is_absolute() or ".." in pure.parts or "\0" in path or not pure.parts or str(pure) != path:
         raise TransferError(f"refusing the path {path!r}")
     return pure

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ooni_pipeline.bucket.files import file_digest, settle, sweep_parts
+from ooni_pipeline.bucket.files import file_digest, sweep_parts
 from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.bucket.manifest import Manifest, ReportRecord, timestamp
 from ooni_pipeline.bucket.pool import Progress
 from ooni_pipeline.bucket.room import Room
 from ooni_pipeline.errors import BucketError, RejectReason, TransferError
-from ooni_pipeline.report.writer import part_of
+from ooni_pipeline.transfer.bring import Wanted, bring
 from ooni_pipeline.transfer.collectors import Collector
 from ooni_pipeline.transfer.plan import Plan, Planned, extend_plan, names_of, report_of
 from ooni_pipeline.transfer.raw_bucket import (
@@ -26,14 +26,21 @@ from ooni_pipeline.transfer.raw_bucket import (
 
 
 def make_plan(
-    layout: Layout, bucket_date: dt.date, collectors: Sequence[Collector], key: bytes, *, add: bool
+    layout: Layout,
+    bucket_date: dt.date,
+    collectors: Sequence[Collector],
+    key: bytes,
+    *,
+    add: bool,
+    settle_seconds: float = 0,
 ) -> Plan:
     """The plan of a bucket, written before the first copy.
 
-    With ``add`` (the bucket's own day) the collectors are listed and what is new is added; without it a
-    plan that was begun is finished as it is. A collector that cannot be reached does not stop the others:
-    its reports, those included that were planned and are not here yet, come in a later bucket. Raises
-    TransferError when none can be reached, BucketError when there is neither a plan nor leave to make one.
+    With ``add`` (the bucket's own day) the collectors are listed and what is new is added, but for what has
+    changed within ``settle_seconds``: somebody may still write it. Without it a plan that was begun is
+    finished as it is. A collector that cannot be reached does not stop the others: its reports, those
+    included that were planned and are not here yet, come in a later bucket. Raises TransferError when none
+    can be reached, BucketError when there is neither a plan nor leave to make one.
     """
     path = layout.plan(bucket_date)
     plan = Plan.read(path) if path.exists() else None
@@ -42,15 +49,15 @@ def make_plan(
             raise BucketError(f"bucket {bucket_date} has no plan, and only its own day may make one")
         return plan
     plan = plan or Plan(bucket_date)
+    plan.unsettled = {}
     taken = [record.report for record in earlier_records(layout, bucket_date)]
     unreachable: dict[str, str] = {}
     for collector in collectors:
         try:
-            plan = extend_plan(plan, collector, list(collector.list()), key, taken)
+            plan = extend_plan(plan, collector, list(collector.list()), key, taken, settle_seconds)
         except TransferError as error:
             unreachable[collector.name] = str(error)
-    if collectors and all(collector.name in unreachable for collector in collectors):
-        raise TransferError("no collector can be reached: " + "; ".join(unreachable.values()))
+    _one_must_be_reached(collectors, unreachable)
     directory = layout.bucket(Stage.RAW, bucket_date)
     plan.files = [
         planned
@@ -60,6 +67,11 @@ def make_plan(
     plan.unreachable = unreachable
     plan.write(path)
     return plan
+
+
+def _one_must_be_reached(collectors: Sequence[Collector], unreachable: Mapping[str, str]) -> None:
+    if collectors and all(collector.name in unreachable for collector in collectors):
+        raise TransferError("no collector can be reached: " + "; ".join(unreachable.values()))
 
 
 def fetch_bucket(
@@ -75,47 +87,104 @@ def fetch_bucket(
     """Copy what the plan names into the raw bucket, verify each file by digest, write the manifest.
 
     A file that is there already (an earlier run died) is not copied again. A file that has changed on the
-    collector since it was planned is left there for a later bucket. Raises TransferError where a copy
-    fails, after the other collectors' files were taken; what arrived stays for the next run. Files that
-    somebody else put into the directory are adopted: raw evidence is never deleted or overwritten. Raises
-    BucketError where there is no ``room`` for the files: they stay on their collectors. ``facts`` are what
-    the proof says beside.
+    collector since it was planned is left there for a later bucket. A collector that breaks off costs the
+    bucket what did not come from it: the plan forgets those files, so a later bucket takes them, and the
+    proof says so as of one that was never reached. Files that somebody else put into the directory are
+    adopted: raw evidence is never deleted or overwritten. Raises TransferError where nothing came from any
+    collector, BucketError where there is no ``room`` for the files: they stay on their collectors.
+    ``facts`` are what the proof says beside.
     """
     directory = layout.bucket(Stage.RAW, plan.bucket_date)
     directory.mkdir(parents=True, exist_ok=True)
     sweep_parts(directory)
-    by_name = {collector.name: collector for collector in collectors}
     before = {record.report: record for record in earlier_records(layout, plan.bucket_date)}
-    placed = _places(directory, plan.files, key)
-    missing = (planned for planned, path in zip(plan.files, placed, strict=True) if not os.path.lexists(path))
-    needs = sum(planned.size for planned in missing if planned.digest)
+    placed = list(zip(plan.files, _places(directory, plan.files, key), strict=True))
+    missing = [(planned, path) for planned, path in placed if planned.digest and not os.path.lexists(path)]
+    needs = sum(planned.size for planned, _ in missing)
     room.check(f"bucket {plan.bucket_date}, {Stage.RAW.value},", directory, needs)
-    broken: dict[str, TransferError] = {}
-    records = []
-    for number, planned in enumerate(plan.files, 1):
-        if planned.collector not in broken:
-            try:
-                records.append(_take(layout, plan.bucket_date, planned, placed[number - 1], by_name, now))
-            except TransferError as error:
-                broken[planned.collector] = error
-        progress(number, len(plan.files))
-    if broken:
-        raise next(iter(broken.values()))
-    for record in records:
-        earlier = before.get(record.report)
-        if earlier is not None and earlier.digest == record.digest:
-            record.fetched = earlier.fetched
-        elif earlier is not None and earlier.name is not None:
-            raise BucketError(
-                f"{directory / earlier.name} was fetched and is gone, here and on collector "
-                f"{record.collector}. Move {layout.plan(plan.bucket_date)} away and run FetchReports again, "
-                "which restores the bucket from the backup"
-            )
+    changed = _bring_all(layout, plan, collectors, missing, progress)
+    placed = [one for one in placed if not one[0].digest or os.path.lexists(one[1]) or one[1] in changed]
+    if missing and not any(os.path.lexists(path) for _, path in placed):
+        _one_must_be_reached(collectors, plan.unreachable)
+    if len(placed) < len(plan.files):
+        plan.files = [planned for planned, _ in placed]
+        plan.write(layout.plan(plan.bucket_date))
+    records = [_record(planned, path, path in changed, now) for planned, path in placed]
+    _keep_when_fetched(layout, plan.bucket_date, records, before)
     records += adopted_files(layout, plan.bucket_date, records, key, now)
-    facts = {**(facts or {}), **({"unreachable": plan.unreachable} if plan.unreachable else {})}
+    said = {"unreachable": plan.unreachable, "unsettled": plan.unsettled}
+    facts = {**(facts or {}), **{name: fact for name, fact in said.items() if fact}}
     return prove_bucket(
         layout, Manifest(Stage.RAW.value, plan.bucket_date, timestamp(now), "", facts, records)
     )
+
+
+def _bring_all(
+    layout: Layout,
+    plan: Plan,
+    collectors: Sequence[Collector],
+    missing: Sequence[Wanted],
+    progress: Progress,
+) -> set[Path]:
+    """Bring what is missing, collector by collector. Returns the places of what has changed since it was
+    planned. Of what did not come ``plan.unreachable`` tells."""
+    by_name = {collector.name: collector for collector in collectors}
+    wanted: dict[str, list[Wanted]] = {}
+    for one in missing:
+        wanted.setdefault(one[0].collector, []).append(one)
+    done, total = len(plan.files) - len(missing), len(plan.files)
+    changed: set[Path] = set()
+    progress(done, total)
+    for name, files in wanted.items():
+        if name not in by_name:
+            continue
+        brought = bring(by_name[name], files, lambda step, before=done: progress(before + step, total))  # type: ignore[misc]
+        changed |= brought.changed
+        lost = len(files) - len(brought.here) - len(brought.changed)
+        if brought.trouble:
+            plan.unreachable[name] = f"{lost} of {len(files)} files did not come: {brought.trouble}"
+        done += len(files)
+    if unknown := sorted(wanted.keys() - by_name.keys()):
+        raise TransferError(
+            f"bucket {plan.bucket_date} was planned from collector {unknown[0]}, which is not in "
+            "[fetch] collectors any more; put it back to finish the bucket. If that machine is gone for "
+            f"good: delete {layout.plan(plan.bucket_date)} and type python -m tasks.adopt {plan.bucket_date} "
+            f"{plan.bucket_date}, which proves what has arrived"
+        )
+    return changed
+
+
+def _record(planned: Planned, path: Path, changed: bool, now: dt.datetime) -> ReportRecord:
+    record = ReportRecord(
+        report=report_of(path.name),
+        rejected=RejectReason.CHANGED_WHILE_COPIED.value if changed else planned.problem,
+        collector=planned.collector,
+        path=planned.path,
+        modified=planned.modified,
+        fetched=timestamp(now),
+    )
+    if planned.digest and not changed:
+        record.name, record.size, record.digest = path.name, path.stat().st_size, planned.digest
+        record.content = content_digest(path, planned.digest)
+    return record
+
+
+def _keep_when_fetched(
+    layout: Layout, bucket_date: dt.date, records: Iterable[ReportRecord], before: Mapping[str, ReportRecord]
+) -> None:
+    """What an earlier proof named keeps its time. Raises BucketError where it is nowhere any more."""
+    now_here = {record.report: record for record in records}
+    directory = layout.bucket(Stage.RAW, bucket_date)
+    for earlier in before.values():
+        record = now_here.get(earlier.report)
+        if record is not None and earlier.digest == record.digest:
+            record.fetched = earlier.fetched
+        elif earlier.collector and earlier.name and (record or not os.path.lexists(directory / earlier.name)):
+            raise BucketError(
+                f"{directory / earlier.name} was fetched and is gone, here and on collector "
+                f"{earlier.collector}. Move {layout.plan(bucket_date)} away and run FetchReports again, "
+                "which restores the bucket from the backup"
+            )
 
 
 def _places(directory: Path, files: Iterable[Planned], key: bytes) -> list[Path]:
@@ -131,64 +200,6 @@ def _places(directory: Path, files: Iterable[Planned], key: bytes) -> list[Path]
         reports.add(report_of(path.name))
         places.append(path)
     return places
-
-
-def _take(
-    layout: Layout,
-    bucket_date: dt.date,
-    planned: Planned,
-    path: Path,
-    collectors: dict[str, Collector],
-    now: dt.datetime,
-) -> ReportRecord:
-    record = ReportRecord(
-        report=report_of(path.name),
-        rejected=planned.problem,
-        collector=planned.collector,
-        path=planned.path,
-        modified=planned.modified,
-        fetched=timestamp(now),
-    )
-    if not planned.digest:  # it could not be read
-        return record
-    if not os.path.lexists(path):
-        if planned.collector not in collectors:
-            raise TransferError(
-                f"bucket {bucket_date} was planned from collector {planned.collector}, which is not in "
-                "[fetch] collectors any more; put it back to finish the bucket. If that machine is gone for "
-                f"good: delete {layout.plan(bucket_date)} and type python -m tasks.adopt {bucket_date} "
-                f"{bucket_date}, which proves what has arrived"
-            )
-        problem = _bring(path, planned, collectors[planned.collector])
-        if problem:
-            record.rejected = problem
-            return record
-    record.name, record.size, record.digest = path.name, path.stat().st_size, planned.digest
-    record.content = content_digest(path, planned.digest)
-    return record
-
-
-def _bring(path: Path, planned: Planned, collector: Collector) -> str:
-    """Copy the planned bytes. Returns the reason where they are not to be had any more."""
-    part = part_of(path)
-    try:
-        try:
-            collector.copy(planned.path, part)
-            arrived = file_digest(part)
-        except TransferError:
-            if collector.digest(planned.path) == planned.digest:
-                raise
-            return RejectReason.CHANGED_WHILE_COPIED.value
-        if arrived == planned.digest:
-            settle(part, path)
-            return ""
-        if collector.digest(planned.path) != planned.digest:
-            return RejectReason.CHANGED_WHILE_COPIED.value
-        raise TransferError(
-            f"{planned.path!r} of collector {planned.collector} did not arrive as it was sent"
-        )
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _is_here(directory: Path, planned: Planned) -> bool:

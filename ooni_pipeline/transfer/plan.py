@@ -12,12 +12,18 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 from ooni_pipeline.bucket.files import whole_file
 from ooni_pipeline.errors import BucketError, RejectReason, TransferError
 from ooni_pipeline.report.entry import BadReport
 from ooni_pipeline.report.names import format_report_name, parse_report_name
 from ooni_pipeline.transfer.collectors import Collector, Listed, inside
+
+#: So many files are asked for at once: few requests over a wire, and yet progress.
+BATCH = 1000
+
+Item = TypeVar("Item")
 
 _EXTENSIONS = re.compile(r"(?:\.(?:json|yaml))?(?:\.gz)?\Z")
 #: A report id is cut to this, so that the mark of a clash is never what names.py cuts off (at 128).
@@ -47,15 +53,23 @@ class Planned:
 
 @dataclass
 class Plan:
-    """What a bucket takes, in the order in which it was listed; collectors that could not be reached."""
+    """What a bucket takes, in the order in which it was listed; by collector, why it did not give all that
+    it has (``unreachable``), and how many files were left there because somebody still wrote them."""
 
     bucket_date: dt.date
     files: list[Planned] = field(default_factory=list)
     unreachable: dict[str, str] = field(default_factory=dict)
+    unsettled: dict[str, int] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
-        lines = ",\n".join(json.dumps(dataclasses.asdict(planned)) for planned in self.files)
-        head = json.dumps({"bucket_date": self.bucket_date.isoformat(), "unreachable": self.unreachable})
+        lines = ",\n".join(json.dumps(vars(planned)) for planned in self.files)
+        head = json.dumps(
+            {
+                "bucket_date": self.bucket_date.isoformat(),
+                "unreachable": self.unreachable,
+                "unsettled": self.unsettled,
+            }
+        )
         with whole_file(path) as part:
             part.write_text(f'{head[:-1]}, "files": [\n{lines}\n]}}\n', encoding="ascii")
 
@@ -68,6 +82,7 @@ class Plan:
                 dt.date.fromisoformat(data["bucket_date"]),
                 [Planned(**planned) for planned in data["files"]],
                 dict(data["unreachable"]),
+                dict(data.get("unsettled", {})),  # plans of old have none
             )
         except OSError as error:
             raise BucketError(f"the plan {path} cannot be read: {error.strerror}") from None
@@ -75,10 +90,21 @@ class Plan:
             raise BucketError(f"{path} is not a plan of a fetch ({type(error).__name__})") from None
 
 
+def is_settled(listed: Listed, settle_seconds: float) -> bool:
+    """Whether a file is final as far as a listing can tell: it has not changed for so long, by the clock of
+    the machine where it lies. (That it is the same when its digest is computed is seen to there.)"""
+    return bool(listed.problem) or settle_seconds <= 0 or listed.age >= settle_seconds
+
+
 def extend_plan(
-    plan: Plan, collector: Collector, listing: Iterable[Listed], key: bytes, taken: Iterable[str] = ()
+    plan: Plan,
+    collector: Collector,
+    listing: Iterable[Listed],
+    key: bytes,
+    taken: Iterable[str] = (),
+    settle_seconds: float = 0,
 ) -> Plan:
-    """The plan with every listed file of a collector added that it does not hold yet.
+    """The plan with every listed file of a collector added that it does not hold yet and that is final.
 
     A file that is known by collector, path and digest is not taken twice; one that has changed since is a
     new file. Names never clash, neither with each other nor with the reports ``taken``. Raises
@@ -87,24 +113,43 @@ def extend_plan(
     known = {(planned.collector, planned.path, planned.digest) for planned in plan.files}
     names = {planned.report for planned in plan.files}.union(taken)
     files = list(plan.files)
-    for listed in listing:
-        problem = listed.problem or _refused(listed.path)
-        digest = None if problem else collector.digest(listed.path)
-        if digest is None:
-            problem = problem or RejectReason.UNREADABLE.value
-        identity = (collector.name, listed.path, digest or "")
-        if identity in known:
-            continue
-        name, misnamed = free_name(listed.path, digest or "", key, names.__contains__)
-        names.add(report_of(name))
-        known.add(identity)
-        files.append(
-            Planned(
-                collector.name, listed.path, listed.size, listed.modified, digest or "", name,
-                problem or misnamed,
-            )
-        )  # fmt: skip
-    return Plan(plan.bucket_date, files, plan.unreachable)
+    unsettled = 0
+    for batch in batches(listing, BATCH):
+        final = [listed for listed in batch if is_settled(listed, settle_seconds)]
+        problems = [listed.problem or _refused(listed.path) for listed in final]
+        ask = [listed.path for listed, problem in zip(final, problems, strict=True) if not problem]
+        digests = collector.digests(ask) if ask else {}
+        unsettled += len(batch) - len(final)
+        for listed, problem in zip(final, problems, strict=True):
+            if not problem and listed.path not in digests:
+                unsettled += 1
+                continue
+            digest = None if problem else digests[listed.path]
+            if digest is None:
+                problem = problem or RejectReason.UNREADABLE.value
+            identity = (collector.name, listed.path, digest or "")
+            if identity in known:
+                continue
+            name, misnamed = free_name(listed.path, digest or "", key, names.__contains__)
+            names.add(report_of(name))
+            known.add(identity)
+            files.append(
+                Planned(
+                    collector.name, listed.path, listed.size, listed.modified, digest or "", name,
+                    problem or misnamed,
+                )
+            )  # fmt: skip
+    left = {**plan.unsettled, collector.name: unsettled}
+    return Plan(
+        plan.bucket_date, files, plan.unreachable, {name: number for name, number in left.items() if number}
+    )
+
+
+def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """The items, so many at a time."""
+    rest = iter(items)
+    while batch := list(itertools.islice(rest, size)):
+        yield batch
 
 
 def _refused(path: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,10 @@ def written(number: int = 0, extension: str = "json", mark: str = "") -> str:
 class Machine(DirectoryCollector):
     """A collector that can be told to fail."""
 
-    def __init__(self, directory: Path, name: str | None = None) -> None:
-        super().__init__(directory, name or directory.name)
+    def __init__(
+        self, directory: Path, name: str | None = None, clock: Callable[[], float] | None = None
+    ) -> None:
+        super().__init__(directory, name or directory.name, clock)
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.copies = 0
@@ -55,20 +57,21 @@ class Machine(DirectoryCollector):
         self._reach()
         yield from super().list()
 
-    def digest(self, path: str) -> str | None:
+    def digests(self, paths: Iterable[str]) -> dict[str, str | None]:
         self._reach()
-        return super().digest(path)
+        return super().digests(paths)
 
-    def copy(self, path: str, destination: Path) -> None:
-        self._reach()
-        self.before_copy(self.copies, path)
-        super().copy(path, destination)
-        self.after_copy(self.copies, path, destination)
-        self.copies += 1
+    def copy(self, files: Mapping[str, Path]) -> None:
+        for path, destination in files.items():
+            self._reach()
+            self.before_copy(self.copies, path)
+            super().copy({path: destination})
+            self.after_copy(self.copies, path, destination)
+            self.copies += 1
 
-    def remove(self, path: str) -> None:
+    def remove(self, files: Mapping[str, str]) -> dict[str, str]:
         self._reach()
-        super().remove(path)
+        return super().remove(files)
 
     def _reach(self) -> None:
         if self.down:

@@ -11,7 +11,7 @@ import pytest
 
 from ooni_pipeline.bucket.files import file_digest
 from ooni_pipeline.errors import TransferError
-from ooni_pipeline.transfer.collectors import DirectoryCollector, inside
+from ooni_pipeline.transfer.collectors import DirectoryCollector, inside, modified, quiet_for
 from tests.conftest import Start
 
 NOBODY = 65534
@@ -59,9 +59,10 @@ def test_what_is_no_regular_file_is_named_and_never_followed(archive: Path, tmp_
     assert listed(archive) == {**odd, "directory.json/in.json": ""}
     collector = DirectoryCollector(archive)
     for name in odd:
-        assert collector.digest(name) is None
-        with pytest.raises(TransferError, match=f"cannot copy '{name}'"):
-            collector.copy(name, tmp_path / "copy")
+        assert collector.digests([name]) == {name: None}
+        collector.copy({name: tmp_path / "copy"})
+        assert collector.remove({name: "0" * 64}) == {name: "changed"}
+        assert os.path.lexists(archive / name)
     assert not (tmp_path / "copy").exists()
 
 
@@ -81,24 +82,32 @@ def test_any_name_that_a_file_system_takes(archive: Path, tmp_path: Path) -> Non
     assert sorted(os.fsencode(file.path) for file in collector.list()) == sorted(names)
     for number, file in enumerate(collector.list()):
         copy = tmp_path / str(number)
-        collector.copy(file.path, copy)
+        collector.copy({file.path: copy})
         assert copy.read_bytes() == os.fsencode(file.path)
-        assert collector.digest(file.path) == file_digest(copy)
-        collector.remove(file.path)
-        collector.remove(file.path)
-        assert collector.digest(file.path) is None
+        digest = file_digest(copy)
+        assert collector.digests([file.path]) == {file.path: digest}
+        assert collector.remove({file.path: "0" * 64}) == {file.path: "changed"}
+        assert collector.remove({file.path: digest}) == {file.path: "removed"}
+        assert collector.remove({file.path: digest}) == {file.path: "gone"}
+        assert collector.digests([file.path]) == {file.path: None}
     assert list(archive.iterdir()) == []
 
 
-@pytest.mark.parametrize("path", ["../secret", "a/../../secret", "/etc/passwd", "", ".", "a\0b"])
+@pytest.mark.parametrize(
+    "path", ["../secret", "a/../../secret", "/etc/passwd", "", ".", "a\0b", "a/./b", "./a", "a//b", "a/"]
+)
 def test_no_path_leads_out_of_the_archive(archive: Path, tmp_path: Path, path: str) -> None:
     (tmp_path / "secret").write_text("secret")
     collector = DirectoryCollector(archive)
-    for act in (inside, collector.digest, collector.remove):
+    acts = (
+        lambda: inside(path),
+        lambda: collector.digests([path]),
+        lambda: collector.remove({path: "0" * 64}),
+        lambda: collector.copy({path: tmp_path / "copy"}),
+    )
+    for act in acts:
         with pytest.raises(TransferError, match="refusing the path"):
-            act(path)
-    with pytest.raises(TransferError, match="refusing the path"):
-        collector.copy(path, tmp_path / "copy")
+            act()
     assert (tmp_path / "secret").exists()
 
 
@@ -137,13 +146,11 @@ def as_somebody(archive: Path) -> None:
     assert {file.path: file.problem for file in collector.list()} == {
         "fine.json": "", "hidden.json": "", "locked": "unreadable"
     }  # fmt: skip
-    assert collector.digest("hidden.json") is None
-    assert collector.digest("fine.json") is not None
-    with pytest.raises(TransferError, match=r"cannot copy 'hidden\.json': Permission denied"):
-        collector.copy("hidden.json", Path("/nowhere"))
+    digests = collector.digests(["hidden.json", "fine.json"])
+    assert digests["hidden.json"] is None and digests["fine.json"] is not None
+    collector.copy({"hidden.json": Path("/nowhere/to/be/written")})
     if os.getuid() == NOBODY:
-        with pytest.raises(TransferError, match=r"cannot remove 'fine\.json'"):
-            collector.remove("fine.json")
+        assert collector.remove({"fine.json": digests["fine.json"]}) == {"fine.json": "Permission denied"}
 
 
 def test_what_cannot_be_read_is_named_and_costs_nothing_else(open_archive: Path, start: Start) -> None:
@@ -165,10 +172,53 @@ def test_an_archive_that_goes_away_is_no_archive_of_changed_files(tmp_path: Path
     collector = DirectoryCollector(archive)
     assert [listed.path for listed in collector.list()] == ["a.json"]
     (archive / "a.json").unlink()
-    assert collector.digest("a.json") is None, "the one file is gone"
+    assert collector.digests(["a.json"]) == {"a.json": None}, "the one file is gone"
     archive.rename(tmp_path / "unmounted")
     with pytest.raises(TransferError, match="cannot list"):
-        collector.digest("a.json")
+        collector.digests(["a.json"])
     archive.mkdir()  # the empty mount point
     with pytest.raises(TransferError, match="not the directory that was listed"):
-        collector.digest("a.json")
+        collector.digests(["a.json"])
+
+
+def test_what_is_written_while_it_is_looked_at_is_no_report_yet(archive: Path) -> None:
+    (archive / "a.json").write_text("one")
+    (archive / "b.json").write_text("one")
+    collector = DirectoryCollector(archive)
+    assert len(list(collector.list())) == 2
+    (archive / "a.json").write_text("one and more")
+    assert list(collector.digests(["a.json", "b.json"])) == ["b.json"]
+    assert len(list(collector.list())) == 2
+    assert list(collector.digests(["a.json", "b.json"])) == ["a.json", "b.json"]
+
+
+def test_our_side_that_cannot_write_is_no_fault_of_the_collector(archive: Path, tmp_path: Path) -> None:
+    (archive / "a.json").write_text("one")
+    with pytest.raises(OSError, match="No space left"):
+        DirectoryCollector(archive).copy({"a.json": Path("/dev/full")})
+
+
+def test_how_long_a_file_was_left_alone() -> None:
+    """The later of its two times counts; what is yet to come says nothing."""
+    hour = 3600.0
+    now = 1_000_000.0
+    for modified_at, changed_at, age in [
+        (now - 10, now - 10, 10),
+        (now - hour, now - 5, 5),  # moved here, or touched back
+        (now - 5, now - hour, 5),
+        (now + hour, now - 70, 70),  # somebody chose a time to come
+        (now + 1, now + 1, -1),  # the file system's clock is a little ahead
+        (now + hour, now + hour, float("inf")),  # the clock was set back an hour
+    ]:
+        assert quiet_for(modified_at, changed_at, now) == age
+        assert quiet_for(modified_at + hour, changed_at + hour, now + hour) == age, "an hour of skew"
+
+
+def test_the_age_of_a_file_is_told_by_the_clock_that_is_given(archive: Path) -> None:
+    (archive / "a.json").touch()
+    os.utime(archive / "a.json", (0, 0))
+    changed = (archive / "a.json").stat().st_ctime
+    (listed_now,) = DirectoryCollector(archive, clock=lambda: changed + 30).list()
+    assert listed_now.age == pytest.approx(30)
+    assert modified(2.0**50) == "9999-12-31T23:59:59Z"
+    assert modified(-(2.0**50)) == "1000-01-01T00:00:00Z"

@@ -4,7 +4,7 @@ import datetime as dt
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from ooni_pipeline.errors import BucketError, TransferError
 from ooni_pipeline.report.entry import BadReport
 from ooni_pipeline.report.names import MAX_NAME_BYTES, parse_report_name
 from ooni_pipeline.transfer.collectors import Listed
-from ooni_pipeline.transfer.plan import Plan, Planned, extend_plan, free_name, report_of
+from ooni_pipeline.transfer.plan import BATCH, Plan, Planned, extend_plan, free_name, report_of
 from tests.transfer.conftest import DATE, KEY, report_name, written
 
 
@@ -31,14 +31,18 @@ class Fake:
         for path in self.files:
             yield Listed(path, 1, "2016-07-31T00:00:00Z")
 
-    def digest(self, path: str) -> str | None:
-        self.asked.append(path)
-        return self.files[path]
+    def digests(self, paths: Iterable[str]) -> dict[str, str | None]:
+        asked = list(paths)
+        self.asked += asked
+        return {path: self.files[path] for path in asked}
 
-    def copy(self, path: str, destination: Path) -> None:
+    def copy(self, files: Mapping[str, Path]) -> None:
         raise AssertionError
 
-    def remove(self, path: str) -> None:
+    def remove(self, files: Mapping[str, str]) -> dict[str, str]:
+        raise AssertionError
+
+    def close(self) -> None:
         raise AssertionError
 
 
@@ -154,6 +158,43 @@ def test_hostile_names_are_kept_and_made_harmless(tmp_path: Path) -> None:
     assert plan(collector, before=Plan.read(path)).files == result.files
 
 
+@pytest.mark.parametrize("number", [0, 1, BATCH - 1, BATCH, BATCH + 1, 2 * BATCH])
+def test_digests_are_asked_for_in_batches(number: int) -> None:
+    class Counting(Fake):
+        asks = 0
+
+        def digests(self, paths: Iterable[str]) -> dict[str, str | None]:
+            self.asks += 1
+            return super().digests(paths)
+
+    collector = Counting({f"rubbish{n}": str(n) for n in range(number)})
+    assert [planned.digest for planned in plan(collector).files] == [str(n) for n in range(number)]
+    assert collector.asks == -(-number // BATCH)
+
+
+def test_what_is_not_final_is_left_for_later_and_counted() -> None:
+    class Busy(Fake):
+        def list(self) -> Iterator[Listed]:
+            ages = {"fresh": 59.9, "settled": 60.0, "ahead": -1.0, "growing": 900.0, "odd": 0.0}
+            for path, age in ages.items():
+                problem = "not_a_regular_file" if path == "odd" else ""
+                yield Listed(path, 1, "2016-07-31T00:00:00Z", problem, age)
+
+        def digests(self, paths: Iterable[str]) -> dict[str, str | None]:
+            return {path: "d" for path in paths if path != "growing"}
+
+    busy = Busy({})
+    result = extend_plan(Plan(DATE), busy, busy.list(), KEY, settle_seconds=60)
+    assert [(one.path, one.problem) for one in result.files] == [
+        ("settled", "name_not_understood"),
+        ("odd", "not_a_regular_file"),
+    ]
+    assert result.unsettled == {"athens": 3}
+    later = extend_plan(result, busy, busy.list(), KEY, settle_seconds=0)
+    assert [one.path for one in later.files] == ["settled", "odd", "fresh", "ahead"]
+    assert later.unsettled == {"athens": 1}
+
+
 def test_what_cannot_be_read_is_planned_as_a_problem() -> None:
     result = plan(Fake({report_name(1): None}))
     assert [(planned.digest, planned.problem) for planned in result.files] == [("", "unreadable")]
@@ -163,10 +204,10 @@ def test_what_cannot_be_read_is_planned_as_a_problem() -> None:
 
 def test_a_collector_that_dies_while_it_is_asked_leaves_the_plan_as_it_was() -> None:
     class Dying(Fake):
-        def digest(self, path: str) -> str | None:
-            if path == report_name(2):
+        def digests(self, paths: Iterable[str]) -> dict[str, str | None]:
+            if report_name(2) in paths:
                 raise TransferError("no route to host")
-            return super().digest(path)
+            return super().digests(paths)
 
     before = plan(Fake({report_name(1): "d"}, "berlin"))
     files = list(before.files)
@@ -219,6 +260,7 @@ def test_what_is_no_plan_is_named(tmp_path: Path, content: bytes | None, message
 def test_a_plan_is_one_file_a_line(tmp_path: Path) -> None:
     result = plan(Fake({report_name(number): str(number) for number in range(3)}))
     result.unreachable = {"berlin": "no route"}
+    result.unsettled = {"athens": 2}
     result.write(tmp_path / "plan.json")
     assert len((tmp_path / "plan.json").read_text().splitlines()) == 5
     data = json.loads((tmp_path / "plan.json").read_bytes())

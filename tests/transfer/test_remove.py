@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 import signal
 from pathlib import Path
 
@@ -98,7 +100,49 @@ def test_a_collector_that_cannot_be_reached_does_not_keep_the_others_full(saved:
     assert there(saved.collector, saved.other) == [report_name(1), report_name(2)]
     assert not saved.proof(Stage.REMOVED).exists()
     saved.collector.down = False
-    assert set(remove(saved).values()) == {"removed", "gone"}
+    # what the first run removed is not taken for gone
+    assert remove(saved) == {report_name(number): "removed" for number in (1, 2, 3)}
+    assert not saved.layout.forgotten(Stage.REMOVED, DATE).exists()
+
+
+def test_a_collector_that_does_not_let_files_go_is_told_and_tried_again(
+    saved: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlink = Path.unlink
+
+    def read_only(path: Path, missing_ok: bool = False) -> None:
+        if path.name == report_name(2):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", read_only)
+    with pytest.raises(
+        TransferError, match=r"athens does not let 1 of its files go \(Read-only file system\)"
+    ):
+        remove(saved)
+    monkeypatch.undo()
+    assert there(saved.collector, saved.other) == [report_name(2)]
+    assert not saved.proof(Stage.REMOVED).exists()
+    assert remove(saved) == {report_name(number): "removed" for number in (1, 2, 3)}
+
+
+def test_one_report_on_two_collectors_goes_from_each_where_it_is_verified(pipeline: Pipeline) -> None:
+    pipeline.key()
+    machines = [pipeline.collector.holds(1, text="same\n"), pipeline.other.holds(1, text="same\n")]
+    manifest = pipeline.fetch(*machines)
+    assert [bool(record.duplicate_of) for record in manifest.reports] == [False, True]
+    backup_bucket(pipeline.layout, DATE, pipeline.store, NOW)
+    path = pipeline.proof(Stage.BACKUP)
+    backup = Manifest.read(path)
+    second = backup.reports.pop()
+    backup.write(path)
+    remove(pipeline)
+    assert there(*machines) == [report_name(1)], "the copy that the backup lacks stays"
+    backup.reports.append(second)
+    backup.write(path)
+    forget_bucket(pipeline.layout, Stage.REMOVED, DATE)
+    remove(pipeline)
+    assert there(*machines) == []
 
 
 def test_adopted_files_and_duplicates(pipeline: Pipeline) -> None:
