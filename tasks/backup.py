@@ -36,4 +36,5 @@ class RemoveFetchedReports(BucketTask):
         return ManifestTarget(Stage.REMOVED, self.bucket_date)
 
     def work(self, progress: Progress) -> None:
-        remove_fetched(self.layout, self.bucket_date, config.collectors(), utc_now(), progress)
+        with config.open_collectors() as collectors:
+            remove_fetched(self.layout, self.bucket_date, collectors, utc_now(), progress)

@@ -5,10 +5,13 @@ Read when a task runs, never at import.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import difflib
 import functools
 import os
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -17,12 +20,14 @@ import luigi
 from luigi.configuration import get_config
 
 from ooni_pipeline.bucket.layout import Layout
+from ooni_pipeline.bucket.pool import die_with_parent
 from ooni_pipeline.bucket.room import MB, Room
 from ooni_pipeline.database.embedded import EmbeddedServer
 from ooni_pipeline.errors import ConfigurationError
 from ooni_pipeline.fingerprints import FingerprintTable, load_fingerprints
 from ooni_pipeline.sanitise.settings import ANNOTATIONS, Settings, header_patterns
 from ooni_pipeline.transfer.collectors import Collector, DirectoryCollector
+from ooni_pipeline.transfer.gated import GatedCollector
 from ooni_pipeline.transfer.stores import DirectoryStore, Store
 
 #: What [sanitise] calls it to leave as it is what it would cut.
@@ -40,6 +45,10 @@ class fetch(luigi.Config):
     """[fetch]: where reports come from."""
 
     collectors = luigi.Parameter()
+    settle_seconds = luigi.IntParameter(default=60)
+    ssh_key = luigi.Parameter(default="/etc/ooni-pipeline/ssh/id_ed25519")
+    known_hosts = luigi.Parameter(default="/etc/ooni-pipeline/ssh/known_hosts")
+    ssh_timeout = luigi.IntParameter(default=60)
 
 
 class backup(luigi.Config):
@@ -119,6 +128,8 @@ SECTIONS: tuple[type[luigi.Config], ...] = (
     notify,
 )
 
+#: Seconds for a batch of files from one collector (2 GB, or one file): slower than that it hangs.
+_LONGEST_COPY = 6 * 3600
 #: A year: more is a mistake.
 _MOST_HOURS = 24 * 366
 
@@ -175,11 +186,62 @@ def collectors() -> list[Collector]:
     return [_collector(place) for place in section(fetch).collectors.replace(",", " ").split()]
 
 
+@contextlib.contextmanager
+def open_collectors() -> Iterator[list[Collector]]:
+    """The collectors, for as long as the block lasts."""
+    with contextlib.ExitStack() as held:
+        opened = collectors()
+        for collector in opened:
+            held.callback(collector.close)
+        yield opened
+
+
+def settle_seconds() -> int:
+    """For how long a report must not have changed to be fetched."""
+    seconds = int(section(fetch).settle_seconds)
+    if not 0 <= seconds <= _MOST_HOURS * 3600:
+        raise ConfigurationError("luigi.cfg: [fetch] settle_seconds is not between 0 and a year")
+    return seconds
+
+
 def _collector(place: str) -> Collector:
-    parts = urlsplit(place)
-    if parts.scheme in ("", "file") and not parts.netloc and parts.path.startswith("/"):
-        return DirectoryCollector(Path(parts.path))
-    raise ConfigurationError(f"luigi.cfg: [fetch] collectors: {_shown(place)} is no absolute directory")
+    try:
+        parts = urlsplit(place)
+        if parts.scheme in ("", "file") and not parts.netloc and parts.path.startswith("/"):
+            return DirectoryCollector(Path(parts.path), clock=time.time)
+        if parts.scheme == "ssh":
+            return _far_collector(place)
+        why = "is no absolute directory and no ssh://user@host:port/directory"
+    except ValueError as error:  # it shows nothing of the place
+        why = str(error) if str(error).startswith(("is ", "has ", "does ")) else "is no URL"
+    raise ConfigurationError(f"luigi.cfg: [fetch] collectors: {_shown(place)} {why}")
+
+
+def _far_collector(place: str) -> Collector:
+    """One behind ssh. Raises ValueError for a place that is none."""
+    from ooni_pipeline.remote import rsync  # paramiko takes a while to import: only where it is needed
+    from ooni_pipeline.remote.account import parse_account
+    from ooni_pipeline.remote.ssh import SshSession
+
+    options = section(fetch)
+    if options.ssh_timeout < 1:
+        raise ConfigurationError("luigi.cfg: [fetch] ssh_timeout is less than a second")
+    account, directory, name = parse_account(
+        place, Path(options.ssh_key), Path(options.known_hosts), float(options.ssh_timeout)
+    )
+
+    def pull(names: Iterable[str], spool: Path) -> None:
+        rsync.pull(
+            account,
+            spool,
+            names=names,
+            limit=_LONGEST_COPY,
+            in_child=functools.partial(die_with_parent, os.getpid()),
+        )
+
+    spool = layout().spool(name)
+    lock = layout().lock(spool.name.lstrip("."))
+    return GatedCollector(name, directory, SshSession(account), pull, spool, lock)
 
 
 def store() -> Store:

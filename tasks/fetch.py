@@ -11,7 +11,7 @@ from ooni_pipeline.bucket.keys import id_key
 from ooni_pipeline.bucket.layout import Stage
 from ooni_pipeline.bucket.process import SINCE_BOOT, since_boot
 from ooni_pipeline.errors import BucketError, PipelineError
-from ooni_pipeline.transfer.fetch import fetch_bucket, make_plan
+from ooni_pipeline.transfer.fetch import fetch_bucket, make_plan, unreached
 from ooni_pipeline.transfer.raw_bucket import adopt_others
 from ooni_pipeline.transfer.restore import restore_bucket
 from tasks import config
@@ -71,10 +71,17 @@ class FetchReports(BucketTask):
 
     def _fetch(self, now: dt.datetime, progress: Progress) -> None:
         layout, date = self.layout, self.bucket_date
-        collectors = config.collectors()
         key = id_key(layout.id_key())
-        plan = make_plan(layout, date, collectors, key, add=date == now.date())
-        for name, problem in plan.unreachable.items():
+        with config.open_collectors() as collectors:
+            plan = make_plan(
+                layout,
+                date,
+                collectors,
+                key,
+                add=date == now.date(),
+                settle_seconds=config.settle_seconds(),
+            )
+            facts = {SINCE_BOOT: since_boot()}
+            raw = fetch_bucket(layout, plan, collectors, key, now, progress, config.room(), facts)
+        for name, problem in unreached(raw).items():
             logger.warning("bucket %s goes without collector %s: %s", date, name, problem)
-        facts = {SINCE_BOOT: since_boot()}
-        fetch_bucket(layout, plan, collectors, key, now, progress, config.room(), facts)

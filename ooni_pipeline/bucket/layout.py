@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -50,6 +51,12 @@ class Layout:
     def plan(self, bucket_date: dt.date) -> Path:
         """What fetch decided to take from the collectors, written before the first copy."""
         return self.private / "manifests" / "plans" / f"{bucket_date.isoformat()}.json"
+
+    def spool(self, collector: str) -> Path:
+        """Where files of a collector arrive before they have a place: on the disk of the raw buckets, hidden,
+        and kept when a connection breaks, so that the next run goes on."""
+        mark = hashlib.sha256(collector.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+        return self.private / "reports-raw" / f".fetch-{mark}"
 
     def report_index(self) -> Path:
         """Which bucket had a report first: derived from the raw manifests, made anew when it is missing."""

@@ -69,6 +69,12 @@ def make_plan(
     return plan
 
 
+def unreached(raw: Manifest) -> dict[str, str]:
+    """By the proof of a fetch: which collectors did not give all that they have, and why."""
+    found = raw.facts.get("unreachable")
+    return dict(found) if isinstance(found, dict) else {}
+
+
 def _one_must_be_reached(collectors: Sequence[Collector], unreachable: Mapping[str, str]) -> None:
     if collectors and all(collector.name in unreachable for collector in collectors):
         raise TransferError("no collector can be reached: " + "; ".join(unreachable.values()))

@@ -53,6 +53,7 @@ class Pipeline:
             "paths__private": str(self.root / "private"),
             "paths__public": str(self.root / "public"),
             "fetch__collectors": str(self.archive),
+            "fetch__settle_seconds": "0",
             "backup__url": str(self.root / "backup"),
             "sanitise__bridge_table": str(DEMO / "bridge_table.json"),
             "database__url": self.url,

@@ -1,0 +1,186 @@
+"""Running a command of another machine over ssh (paramiko): strictly, and with a limit to every wait."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import logging
+import socket
+from collections.abc import Iterable, Iterator
+
+import paramiko
+
+from ooni_pipeline.errors import TransferError
+from ooni_pipeline.remote.account import Account
+
+#: Paramiko logs tracebacks of what it raises too.
+logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
+
+#: Seconds after which a connection that is silent is asked whether it is still there.
+_ALIVE = 15
+#: No line of an answer is longer.
+_LONGEST = 64 * 1024
+
+
+class CommandFailedError(TransferError):
+    """A command ended with another exit status than 0, which is ``status``; ``said``: its first words."""
+
+    def __init__(self, status: int, said: str) -> None:
+        super().__init__(f"the command ended with exit status {status}: {said or 'it said nothing'}")
+        self.status = status
+        self.said = said
+
+
+class _UnknownKeyError(Exception):
+    def __init__(self, key: paramiko.PKey) -> None:
+        super().__init__()
+        self.key = key
+
+
+class _Reject(paramiko.MissingHostKeyPolicy):
+    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
+        raise _UnknownKeyError(key)
+
+
+class SshSession:
+    """A connection that is made when it is first needed, for one command after the other."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._client: paramiko.SSHClient | None = None
+
+    def run(self, command: str, requests: Iterable[bytes] = ()) -> Iterator[bytes]:
+        """Run a command, give it ``requests`` and an end on its standard input, and yield the lines that it
+        prints. Raises TransferError when the machine cannot be reached or hangs, CommandFailedError, after
+        the last line, when the command failed."""
+        channel = None
+        try:
+            channel = self._connected().open_session(timeout=self._account.timeout)
+            channel.settimeout(self._account.timeout)
+            channel.exec_command(command)
+            channel.sendall(b"".join(requests))
+            channel.shutdown_write()
+            yield from _lines(channel)
+            status = _status(channel, self._account.timeout)
+            if status != 0:
+                raise CommandFailedError(status, _first_words(channel))
+        except (TimeoutError, EOFError, OSError, paramiko.SSHException) as error:
+            self.close()
+            raise self._broken(error) from None
+        finally:
+            if channel is not None:
+                channel.close()
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def _connected(self) -> paramiko.Transport:
+        transport = self._client.get_transport() if self._client is not None else None
+        if transport is None or not transport.is_active():
+            self.close()
+            transport = self._connect()
+        return transport
+
+    def _connect(self) -> paramiko.Transport:
+        account = self._account
+        account.check_files()
+        self._client = client = paramiko.SSHClient()
+        client.set_missing_host_key_policy(_Reject())
+        try:
+            client.load_host_keys(str(account.known_hosts))
+            client.connect(
+                account.host,
+                account.port,
+                account.user,
+                key_filename=str(account.key),
+                timeout=account.timeout,
+                banner_timeout=account.timeout,
+                auth_timeout=account.timeout,
+                allow_agent=False,
+                look_for_keys=False,
+            )
+        except _UnknownKeyError as error:
+            raise TransferError(
+                f"the host key of {account.place} is not known: it showed {fingerprint(error.key)}. Compare "
+                "that with what its owner says (there: cat /etc/ssh/ssh_host_*.pub | ssh-keygen -lf -);"
+                f" if it is the same, add what {account.keyscan} prints to {account.known_hosts}"
+            ) from None
+        except paramiko.BadHostKeyException as error:
+            raise TransferError(
+                f"the host key of {account.place} has CHANGED: it showed {fingerprint(error.key)}, known is "
+                f"{fingerprint(error.expected_key)}. Somebody may be in between: nothing was sent. Ask the "
+                f"machine's owner why, and replace its line in {account.known_hosts} only if this key is his"
+            ) from None
+        except paramiko.PasswordRequiredException:
+            raise TransferError(
+                f"the key {account.key} has a passphrase, and nobody is there at night to type it: take it "
+                f"off (ssh-keygen -p -f {account.key}) or make another"
+            ) from None
+        except paramiko.AuthenticationException:
+            raise TransferError(
+                f"{account.place} refuses the key {account.key} for {account.user}: is {account.key}.pub in "
+                "the authorized_keys of that account?"
+            ) from None
+        except ValueError:  # what paramiko makes of a file that is no key
+            raise TransferError(f"the key {account.key} is none that can be used") from None
+        transport = client.get_transport()
+        if transport is None:
+            raise TransferError(f"{account.place} closed the connection")
+        transport.set_keepalive(_ALIVE)
+        return transport
+
+    def _broken(self, error: Exception) -> TransferError:
+        account = self._account
+        if isinstance(error, socket.gaierror):
+            return TransferError(f"the host name {account.host} is not known")
+        if isinstance(error, TimeoutError):
+            return TransferError(f"{account.place} does not answer within {account.timeout:g} s")
+        if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
+            inner = next(iter(error.errors.values()))
+            why = getattr(inner, "strerror", None) or "no connection"
+            return TransferError(f"{account.place} cannot be reached: {why}")
+        if isinstance(error, paramiko.SSHException) and "banner" in str(error):
+            return TransferError(f"{account.place} does not answer as ssh within {account.timeout:g} s")
+        if isinstance(error, OSError) and error.strerror:
+            return TransferError(f"the connection to {account.place} broke: {error.strerror}")
+        return TransferError(f"the connection to {account.place} broke")
+
+
+def fingerprint(key: paramiko.PKey) -> str:
+    """A host key as ``ssh-keygen -l`` shows it."""
+    digest = hashlib.sha256(key.asbytes()).digest()
+    return f"{key.get_name()} SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
+
+
+def printable(text: bytes, most: int = 200) -> str:
+    """What another machine says, so that it can stand in a line of a log."""
+    return "".join(chr(byte) if 32 <= byte < 127 else " " for byte in text[:most]).strip()
+
+
+def _lines(channel: paramiko.Channel) -> Iterator[bytes]:
+    rest = b""
+    while chunk := channel.recv(1024 * 1024):
+        *whole, rest = (rest + chunk).split(b"\n")
+        if len(rest) > _LONGEST:
+            raise TransferError("the answer has a line without end")
+        yield from whole
+    if rest:
+        yield rest
+
+
+def _status(channel: paramiko.Channel, timeout: float) -> int:
+    if not channel.status_event.wait(timeout):
+        raise TimeoutError
+    status = channel.recv_exit_status()
+    if status < 0:  # none was sent: the connection broke
+        raise EOFError
+    return status
+
+
+def _first_words(channel: paramiko.Channel) -> str:
+    with contextlib.suppress(OSError):
+        return printable(channel.recv_stderr(4096))
+    return ""
