@@ -27,6 +27,9 @@ BELOW: dict[Stage, tuple[Stage, ...]] = {
     Stage.SANITISED: (Stage.PUBLISHED, Stage.SANITISED),
     Stage.PUBLISHED: (Stage.PUBLISHED,),
 }  # fmt: skip
+#: What lies in the backup, and as what, is known from here alone where it is encrypted: so its record is put
+#: aside whatever is forgotten, and each object that is still as it says is not put again.
+_KEPT = frozenset((Stage.BACKUP,))
 #: The stages that can carry over what has not changed instead of doing it again.
 CARRYING = frozenset((Stage.RAW, Stage.NORMALISED, Stage.SANITISED))
 #: Whether a report, given by its name, is meant.
@@ -61,7 +64,7 @@ def forget_bucket(
         path, aside = layout.manifest(below, bucket_date), layout.forgotten(below, bucket_date)
         if path.exists():
             forgotten.append(below)
-        if not carrying or below not in CARRYING:
+        if below not in _KEPT and (not carrying or below not in CARRYING):
             aside.unlink(missing_ok=True)
             path.unlink(missing_ok=True)
             continue

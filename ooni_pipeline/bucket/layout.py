@@ -58,6 +58,18 @@ class Layout:
         mark = hashlib.sha256(collector.encode("utf-8", "surrogateescape")).hexdigest()[:16]
         return self.private / "reports-raw" / f".fetch-{mark}"
 
+    def sent(self, bucket_date: dt.date) -> Path:
+        """What a backup that is under way has put, a line each: gone once its manifest is there."""
+        return self.manifests(Stage.BACKUP) / f"{bucket_date.isoformat()}.sent.jsonl"
+
+    def cleaned(self, bucket_date: dt.date) -> Path:
+        """Says that raw files of a bucket may be in the backup alone: a manifest of what was freed."""
+        return self.private / "manifests" / "cleaned" / f"{bucket_date.isoformat()}.json"
+
+    def sealing(self) -> Path:
+        """Where files are encrypted before they go into the backup: none stays there."""
+        return self.private / "sealing"
+
     def report_index(self) -> Path:
         """Which bucket had a report first: derived from the raw manifests, made anew when it is missing."""
         return self.private / "manifests" / "reports.sqlite"

@@ -26,7 +26,9 @@ class ReportRecord:
     in every stage. ``name`` is the file in the stage's directory (None: the stage made no file), ``size``
     its bytes, ``digest`` the hexadecimal SHA-256 of its bytes (normalised files: see normalise.duplicates).
     ``source`` is the digest of what it was made from. A raw record adds where the file came from and
-    ``content``, the digest of its uncompressed bytes, by which the same report is known again.
+    ``content``, the digest of its uncompressed bytes, by which the same report is known again. A record of
+    the backup has the object's key for its name, and adds the ``mark`` by which the store's listing tells
+    that nobody has changed the object.
     """
 
     report: str
@@ -43,6 +45,7 @@ class ReportRecord:
     modified: str = ""
     fetched: str = ""
     content: str = ""
+    mark: str = ""
 
     @property
     def usable(self) -> bool:

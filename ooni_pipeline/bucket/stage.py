@@ -9,6 +9,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
+from ooni_pipeline.bucket.cleaned import refuse_cleaned
 from ooni_pipeline.bucket.files import flush_file_system, link_or_copy, only
 from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.bucket.manifest import Manifest, ReportRecord, read_proof, timestamp
@@ -54,6 +55,8 @@ def process_bucket(
     where that manifest is another one by the time that the work is done.
     """
     with upstream_kept(layout, above, bucket_date) as proof:
+        if above is Stage.RAW:
+            refuse_cleaned(layout, proof)
         upstream = proof.usable()
         directory = layout.bucket(stage, bucket_date)
         directory.mkdir(parents=True, exist_ok=True)

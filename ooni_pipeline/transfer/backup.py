@@ -3,11 +3,17 @@
 Keys are the paths below the private directory: ``reports-raw/yaml/<bucket_date>/<file>``, then
 ``manifests/raw/<bucket_date>.json`` (last: a bucket whose manifest is there is whole) and ``keys/id.key``
 (without it a rebuilt pipeline would give every measurement another id).
+
+What is verified when: before a file goes, that it is still what was fetched; as it goes, by the store, that
+what arrived is what was sent (SHA-256); when all are there, by one listing, that each is. Objects of an
+earlier run are not put again where the listing's mark, or else the digest that the store tells, says that
+nobody has changed them; one that was changed is put again.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from pathlib import Path
 
 from ooni_pipeline.bucket.files import file_digest
@@ -18,8 +24,21 @@ from ooni_pipeline.bucket.room import Room, needed
 from ooni_pipeline.bucket.stage import checked_file, upstream_kept
 from ooni_pipeline.errors import BucketError, TransferError
 from ooni_pipeline.report.writer import part_of
-from ooni_pipeline.transfer.stored import key_of, refuse_another_key, stored_manifest
-from ooni_pipeline.transfer.stores import Store
+from ooni_pipeline.transfer.sent import (
+    BESIDE,
+    Sent,
+    beside,
+    held,
+    is_as_known,
+    known_objects,
+    record_of,
+    spread,
+)
+from ooni_pipeline.transfer.stored import bucket_prefix, check_key, key_mark, key_of, listed, stored_manifest
+from ooni_pipeline.transfer.stores import EncryptedError, Store, Stored
+
+#: Under ``facts`` of the proof: so many objects were in the backup and were not what had been put there.
+PUT_AGAIN = "put_again"
 
 
 def backup_bucket(
@@ -29,8 +48,9 @@ def backup_bucket(
     now: dt.datetime,
     progress: Progress = lambda done, total: None,
     room: Room = Room(),  # noqa: B008  # it is frozen
+    connections: int = 1,
 ) -> Manifest:
-    """Store what is missing of a raw bucket, check every object by its digest, write the proof.
+    """Store what is missing of a raw bucket, so many files at a time, and write the proof.
 
     Raises TransferError where the store does not hold afterwards what the manifest says, and where it
     holds a report of this bucket that the manifest no longer names: a backup never forgets. Raises
@@ -38,68 +58,126 @@ def backup_bucket(
     ``room`` for what is missing.
     """
     with upstream_kept(layout, Stage.RAW, bucket_date) as raw:
-        _refuse_to_lose(layout, raw, store)
+        prefix = bucket_prefix(layout, bucket_date)
+        store.sweep(prefix)
+        known = known_objects(layout, bucket_date)
+        _refuse_to_lose(layout, raw, store, known)
+        listing = {stored.key: stored for stored in store.list(prefix)}
         directory = layout.bucket(Stage.RAW, bucket_date)
         files = [record for record in raw.reports if record.name is not None]
-        keys = {record.report: key_of(layout, directory / str(record.name)) for record in files}
-        missing = {
-            record.report: record for record in files if store.digest(keys[record.report]) != record.digest
-        }
+
+        def find(record: ReportRecord) -> Stored | None:
+            return held(store, key_of(layout, directory / str(record.name)), record.digest, listing, known)
+
+        found = spread(find, files, connections)
+        missing = [record for record, stored in zip(files, found, strict=True) if stored is None]
         if store.directory is not None:
-            needs = needed(Stage.BACKUP, missing.values())
+            needs = needed(Stage.BACKUP, missing)
             room.check(f"bucket {bucket_date}, {Stage.BACKUP.value},", store.directory, needs)
-        records = []
-        for number, record in enumerate(files, 1):
-            key = keys[record.report]
-            if record.report in missing:
-                path = checked_file(directory, record)
-                if file_digest(path) != record.digest:
-                    raise BucketError(f"{path} is no longer what was fetched; it does not go into the backup")
-                _put(store, key, path, record.digest)
-            records.append(ReportRecord(record.report, key, record.size, record.digest, source=record.digest))
-            progress(number, len(files))
-        _store_key(layout, store)
-        path = layout.manifest(Stage.RAW, bucket_date)
-        key, digest = key_of(layout, path), file_digest(path)
-        if store.digest(key) != digest:
-            _put(store, key, path, digest)
-    manifest = Manifest(Stage.BACKUP.value, bucket_date, timestamp(now), reports=records)
+        with Sent(layout.sent(bucket_date)) as sent:
+
+            def put(record: ReportRecord) -> Stored:
+                return sent.note(_put_report(layout, directory, record, store))
+
+            before = len(files) - len(missing)
+            put_now = iter(
+                spread(put, missing, connections, lambda done: progress(before + done, len(files)))
+            )
+            records = [
+                record_of(record.report, stored or next(put_now))
+                for record, stored in zip(files, found, strict=True)
+            ]
+            _look_again(store, prefix, records)
+            others = [_store_key(layout, store), _put_proof(layout, raw, store, known, sent)]
+        again = sum(key_of(layout, directory / str(record.name)) in listing for record in missing)
+        facts = {BESIDE: beside(others), **({PUT_AGAIN: again} if again else {})}
+    manifest = Manifest(Stage.BACKUP.value, bucket_date, timestamp(now), facts=facts, reports=records)
     manifest.write(layout.manifest(Stage.BACKUP, bucket_date))
+    layout.sent(bucket_date).unlink(missing_ok=True)
+    layout.forgotten(Stage.BACKUP, bucket_date).unlink(missing_ok=True)
     return manifest
 
 
-def _refuse_to_lose(layout: Layout, raw: Manifest, store: Store) -> None:
+def _refuse_to_lose(layout: Layout, raw: Manifest, store: Store, known: Mapping[str, Stored]) -> None:
     """A raw bucket that was emptied or made from other files must not replace what the backup holds."""
     path = layout.manifest(Stage.RAW, raw.bucket_date)
-    data = stored_manifest(
-        layout, raw.bucket_date, store, part_of(layout.manifest(Stage.BACKUP, raw.bucket_date))
-    )
-    if data is None or data == path.read_bytes():
-        return
-    held = {record.digest for record in Manifest.parse(data, f"{key_of(layout, path)} of the backup").reports}
-    gone = held - {record.digest for record in raw.reports} - {""}
+    key, prefix = key_of(layout, path), bucket_prefix(layout, raw.bucket_date)
+    put = known.get(key)
+    if put is not None and not put.digest and put.source == file_digest(path):
+        return  # a run that died had looked, and was about to put it
+    try:
+        data = stored_manifest(
+            layout, raw.bucket_date, store, part_of(layout.manifest(Stage.BACKUP, raw.bucket_date))
+        )
+        if data is None or data == path.read_bytes():
+            return
+        there = {record.digest for record in Manifest.parse(data, f"{key} of the backup").reports}
+    except EncryptedError:
+        if not is_as_known(store, listed(store, key), put):
+            raise TransferError(
+                f"the backup holds bucket {raw.bucket_date} already, encrypted, and nothing here tells what "
+                "is in it: it is not replaced. With [backup] identity set (README, Restore) it can be "
+                "compared: run BackupReports so, once"
+            ) from None
+        there = {stored.source for stored in known.values() if stored.key.startswith(prefix)}
+    gone = there - {record.digest for record in raw.reports} - {""}
     if gone:
         raise TransferError(
             f"the backup of bucket {raw.bucket_date} holds {len(gone)} files that the bucket here has no "
             f"more. If they are missed, move {layout.plan(raw.bucket_date)} and {path} away and run "
-            f"FetchReports, which restores them; if they went on purpose, delete {key_of(layout, path)} from "
-            "the backup"
+            f"FetchReports, which restores them; if they went on purpose, delete {key} from the backup"
         )
 
 
-def _store_key(layout: Layout, store: Store) -> None:
+def _put_report(layout: Layout, directory: Path, record: ReportRecord, store: Store) -> Stored:
+    path = checked_file(directory, record)
+    if file_digest(path) != record.digest:
+        raise BucketError(f"{path} is no longer what was fetched; it does not go into the backup")
+    return _put(store, key_of(layout, path), path, record.digest)
+
+
+def _put_proof(
+    layout: Layout, raw: Manifest, store: Store, known: Mapping[str, Stored], sent: Sent
+) -> Stored:
+    path = layout.manifest(Stage.RAW, raw.bucket_date)
+    key, digest = key_of(layout, path), file_digest(path)
+    there = listed(store, key)
+    found = held(store, key, digest, {key: there} if there else {}, known)
+    if found is not None:
+        return found
+    sent.note(Stored(key, 0, source=digest))
+    return sent.note(_put(store, key, path, digest))
+
+
+def _store_key(layout: Layout, store: Store) -> Stored:
     path = layout.id_key()
     if not path.exists():
         raise BucketError(f"{path} is gone: copy keys/id.key back from the backup, or every id changes")
-    key = key_of(layout, path)
-    stored = store.digest(key)
-    if stored is None:
-        _put(store, key, path, file_digest(path))
-    else:
-        refuse_another_key(path, stored)
+    there = check_key(layout, store)
+    if there is not None:
+        return there
+    digest = file_digest(path)
+    if store.encrypts:
+        _put(store, key_mark(layout), path, digest)
+    return _put(store, key_of(layout, path), path, digest)
 
 
-def _put(store: Store, key: str, path: Path, digest: str) -> None:
-    store.put(key, path)
-    if store.digest(key) != digest:
+def _put(store: Store, key: str, path: Path, digest: str) -> Stored:
+    stored = store.put(key, path)
+    if stored.source != digest:
         raise TransferError(f"the backup does not hold {key} as it was sent; run this bucket's backup again")
+    return stored
+
+
+def _look_again(store: Store, prefix: str, records: list[ReportRecord]) -> None:
+    """One listing says that all of it is there, however many keys it has."""
+    listing = {stored.key: stored for stored in store.list(prefix)}
+    wrong = 0
+    for record in records:
+        there = listing.get(str(record.name))
+        wrong += there is None or (there.size, there.mark) != (record.size, record.mark)
+    if wrong:
+        raise TransferError(
+            f"the backup does not show {wrong} of {len(records)} objects below {prefix} as they were put; "
+            "run this bucket's backup again"
+        )

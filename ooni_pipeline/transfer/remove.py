@@ -36,7 +36,7 @@ def remove_fetched(
     """
     by_name = {collector.name: collector for collector in collectors}
     with upstream_kept(layout, Stage.BACKUP, bucket_date) as backup:
-        backed_up = {record.report: record.digest for record in backup.reports}
+        backed_up = {record.report: record.source for record in backup.reports}
         raw = read_proof(layout, Stage.RAW, bucket_date)
         fetched = [record for record in raw.reports if record.name is not None and record.collector]
         for record in fetched:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ooni_pipeline.bucket.files import copy_plain, file_digest, whole_file
+from ooni_pipeline.bucket.files import copy_plain, file_digest, sweep_parts, whole_file
 from ooni_pipeline.errors import TransferError
 from ooni_pipeline.transfer.collectors import inside
 
@@ -42,6 +42,10 @@ class Erased:
     kept: bool = False
 
 
+class EncryptedError(TransferError):
+    """An object that only the private key opens, which is not here."""
+
+
 class Store(Protocol):
     """The private backup: objects by key (``/`` separates). Every method may raise TransferError.
 
@@ -51,14 +55,20 @@ class Store(Protocol):
     @property
     def directory(self) -> Path | None: ...
 
+    @property
+    def encrypts(self) -> bool:
+        """Whether what is put is encrypted, so that this machine cannot read it again."""
+
     def put(self, key: str, path: Path) -> Stored:
-        """Store the file's bytes under the key, replacing what is there."""
+        """Store the file's bytes under the key, replacing what is there. Raises TransferError where the store
+        does not hold afterwards what was sent."""
 
     def get(self, key: str, path: Path) -> None:
-        """Write the object's bytes to ``path``."""
+        """Write the object's bytes to ``path``. Raises TransferError where they are not what lies there."""
 
     def digest(self, key: str) -> str | None:
-        """The SHA-256 of the bytes that lie there, as the store knows it; None: there is no such object."""
+        """The SHA-256 of the bytes that lie there, as the store knows it, empty where it does not; None where
+        there is no such object."""
 
     def list(self, prefix: str) -> Iterator[Stored]:
         """Every object whose key begins with ``prefix``, in the order of keys."""
@@ -66,6 +76,10 @@ class Store(Protocol):
     def erase(self, key: str) -> Erased:
         """Delete the object with all its versions and delete markers. What retention still forbids to delete
         is no error: it is told. An object that is not there is none either."""
+
+    def sweep(self, prefix: str) -> None:
+        """Delete what puts below ``prefix`` (it ends in ``/``) left there when they died. Call it where
+        nobody else puts anything there."""
 
 
 class DirectoryStore:
@@ -78,6 +92,10 @@ class DirectoryStore:
     def directory(self) -> Path:
         return self._root
 
+    @property
+    def encrypts(self) -> bool:
+        return False
+
     def put(self, key: str, path: Path) -> Stored:
         try:
             with whole_file(self._root / inside(key)) as part:
@@ -86,13 +104,20 @@ class DirectoryStore:
             size = (self._root / inside(key)).stat().st_size
         except OSError as error:
             raise TransferError(f"backup {self._root}: cannot store {key}: {error.strerror}") from None
-        return Stored(key, size, digest=self.digest(key) or "", source=source)
+        if self.digest(key) != source:  # it is read again: a disk may keep something else than it was given
+            raise TransferError(
+                f"the backup does not hold {key} as it was sent; run this bucket's backup again"
+            )
+        return Stored(key, size, digest=source, source=source)
 
     def get(self, key: str, path: Path) -> None:
         try:
             copy_plain(self._root / inside(key), path)
+            digest = file_digest(path)
         except OSError as error:
             raise TransferError(f"backup {self._root}: cannot read {key}: {error.strerror}") from None
+        if self.digest(key) != digest:
+            raise TransferError(f"backup {self._root}: {key} does not come back as it lies there")
 
     def digest(self, key: str) -> str | None:
         try:
@@ -132,3 +157,6 @@ class DirectoryStore:
         except OSError as error:
             raise TransferError(f"backup {self._root}: cannot delete {key}: {error.strerror}") from None
         return Erased(key, 1)
+
+    def sweep(self, prefix: str) -> None:
+        sweep_parts(self._root / inside(prefix))

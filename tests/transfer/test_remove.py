@@ -60,7 +60,7 @@ def test_what_the_backup_does_not_hold_stays(saved: Pipeline) -> None:
     path = saved.proof(Stage.BACKUP)
     backup = Manifest.read(path)
     del backup.reports[0]
-    backup.reports[0].digest = "0" * 64
+    backup.reports[0].source = "0" * 64
     backup.write(path)
     kept = "kept: the backup does not hold it"
     assert remove(saved) == {report_name(1): kept, report_name(2): kept, report_name(3): "removed"}

@@ -134,14 +134,15 @@ def test_a_damaged_backup_gives_no_manifest(
     assert not (harm is a_key_that_is_none and rebuilt.id_key().exists())
 
 
-def test_a_store_that_gives_another_proof_than_it_holds(saved: Pipeline, rebuilt: Layout) -> None:
-    class Cutting(DirectoryStore):
-        def get(self, key: str, path: Path) -> None:
-            super().get(key, path)
-            path.write_bytes(path.read_bytes()[:-1])
+def test_a_store_that_gives_another_proof_than_it_holds(
+    saved: Pipeline, rebuilt: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(source: Path, destination: Path) -> None:
+        destination.write_bytes(source.read_bytes()[:-1])
 
-    with pytest.raises(TransferError, match=f"{PROOF} does not come back from the backup as it lies there"):
-        restore_bucket(rebuilt, DATE, Cutting(saved.root / "backup"))
+    monkeypatch.setattr("ooni_pipeline.transfer.stores.copy_plain", cut)
+    with pytest.raises(TransferError, match=f"{PROOF} does not come back as it lies there"):
+        restore_bucket(rebuilt, DATE, saved.store)
     assert not rebuilt.manifest(Stage.RAW, DATE).exists()
 
 
