@@ -96,6 +96,14 @@ class Layout:
         """The dates of which reports are held or were decided on, in order."""
         return sorted({*_dates(self.private / "decisions", ".json"), *_dates(self.private / "held", "")})
 
+    def withdrawn(self) -> Path:
+        """The records of what was withdrawn, with its tombstones: kept for ever, and in the backup."""
+        return self.private / "withdrawn"
+
+    def withdrawing(self) -> Path:
+        """What is left to do of withdrawals. Unlike the records it has names; it goes when that is done."""
+        return self.private / "withdrawing"
+
     def id_key(self) -> Path:
         """The secret behind measurement ids: without it nobody can test a guess of what was removed."""
         return self.private / "keys" / "id.key"
