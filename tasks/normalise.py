@@ -11,6 +11,7 @@ from ooni_pipeline.bucket.keys import id_key
 from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.bucket.manifest import Manifest
 from ooni_pipeline.bucket.stage import process_bucket
+from ooni_pipeline.bucket.withdrawn import tombstones
 from ooni_pipeline.normalise import VERSION
 from ooni_pipeline.normalise.duplicates import drop_duplicates
 from ooni_pipeline.normalise.reports import normalise_report
@@ -27,12 +28,13 @@ def normalise_version() -> str:
 
 def normalise_bucket(layout: Layout, bucket_date: dt.date, key: bytes, progress: Progress) -> Manifest:
     """The stage, with today's code and settings, in the pipeline's own tree or in a scratch one."""
+    stones = tombstones(config.layout(), key)
     return process_bucket(
         layout,
         Stage.NORMALISED,
         Stage.RAW,
         bucket_date,
-        partial(normalise_report, key=key),
+        partial(normalise_report, key=key, withdrawn=stones if stones else None),
         version=normalise_version(),
         now=utc_now(),
         workers=config.process_count(),

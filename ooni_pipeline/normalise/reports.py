@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Protocol
 
 from ooni_pipeline.errors import RejectReason
 from ooni_pipeline.normalise import Entry, normalise_entry
 from ooni_pipeline.normalise.duplicates import IdsAndCrc
+from ooni_pipeline.normalise.identity import measurement_id
 from ooni_pipeline.normalise.source import ReportContext
 from ooni_pipeline.normalise.values import textual
 from ooni_pipeline.report.entry import (
@@ -37,10 +39,19 @@ MAX_BAD_ENTRIES = 1_000_000
 OF_SECONDS = {RejectReason.TOO_MANY_NODES: 10_000, RejectReason.TOO_LARGE: 10_000}
 
 
-def normalise_report(job: Job, *, key: bytes) -> Outcome:
+class Withdrawn(Protocol):
+    """Knows what was withdrawn: an entry by its id, one that cannot be read by the digest of its bytes."""
+
+    def entry(self, measurement_id: str) -> bool: ...
+
+    def piece(self, digest: str) -> bool: ...
+
+
+def normalise_report(job: Job, *, key: bytes, withdrawn: Withdrawn | None = None) -> Outcome:
     """Read the report, normalise every entry, keep what cannot be taken with its reason.
 
-    ``key`` is the secret that ids are made with. A bad entry costs that entry, a bad header the report.
+    ``key`` is the secret that ids are made with. Entries that were ``withdrawn`` are counted and go nowhere,
+    neither to the others nor to those that are rejected. A bad entry costs that entry, a bad header the report.
     """
     tally, checksum = Tally(), IdsAndCrc()
     try:
@@ -58,6 +69,10 @@ def normalise_report(job: Job, *, key: bytes) -> Outcome:
                 if lines.size > room or bad_entries >= MAX_BAD_ENTRIES:
                     why = f"over {room} bytes when normalised, or over {MAX_BAD_ENTRIES} bad entries"
                     item = bad_entry(RejectReason.REPORT_TOO_LARGE, item.offset, b"", why)
+                if withdrawn and _is_withdrawn(item, context, withdrawn):
+                    tally.taken += 1
+                    tally.withdrawn += 1
+                    continue
                 done = _normalised(item, context)
                 if isinstance(done, BadEntry):
                     bad_entries += OF_SECONDS.get(done.reason, 1)
@@ -108,6 +123,12 @@ def _normalised(item: RawEntry | BadEntry, context: ReportContext) -> tuple[Entr
     except Exception as error:
         reason, detail = RejectReason.CANNOT_BE_NORMALISED, type(error).__name__
     return bad_entry(reason, item.offset, item.raw, detail)
+
+
+def _is_withdrawn(item: RawEntry | BadEntry, context: ReportContext, withdrawn: Withdrawn) -> bool:
+    if isinstance(item, BadEntry):
+        return withdrawn.piece(item.digest)
+    return withdrawn.entry(measurement_id(context.key, context.header.raw, item.raw))
 
 
 def _count(tally: Tally, read: ReportHeader | RawEntry | BadEntry) -> None:

@@ -48,7 +48,7 @@ def open_report(path: Path) -> Iterator[Report]:
             if source.fault:
                 raise BadReport(source.fault.reason, source.fault.detail)
             raise BadReport(RejectReason.EMPTY_REPORT)
-        if _is_json(path, begin):
+        if is_json(path, begin):
             yield Report(ReportHeader(), _to_the_end(json_lines.read_entries(stream, fault), source))
         else:
             sections = split_documents(stream)
@@ -75,7 +75,8 @@ def _to_the_end(entries: Iterator[RawEntry | BadEntry], source: Source) -> Itera
         yield bad_entry(source.fault.reason, source.count, b"", source.fault.detail)
 
 
-def _is_json(path: Path, begin: bytes) -> bool:
+def is_json(path: Path, begin: bytes) -> bool:
+    """Whether a report is read as JSON, else as YAML: by its name, or by its first bytes."""
     suffix = Path(path.name.removesuffix(".gz")).suffix
     if suffix in JSON_SUFFIXES:
         return True

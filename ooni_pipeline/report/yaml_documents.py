@@ -25,13 +25,15 @@ _READ = 1024 * 1024
 class Section(Piece):
     """A document, or what stands between two documents and is neither blank nor a comment.
 
-    ``finished`` tells whether a framing line ended it rather than the end of the bytes.
+    ``finished`` tells whether a framing line ended it rather than the end of the bytes. It lies, with the
+    framing line before it, from ``begin`` to ``end`` in the uncompressed report.
     """
 
-    def __init__(self, offset: int, is_document: bool) -> None:
+    def __init__(self, offset: int, is_document: bool, begin: int = 0) -> None:
         super().__init__(offset)
         self.is_document = is_document
         self.finished = True
+        self.begin = self.end = begin
 
 
 def split_documents(stream: BinaryIO) -> Iterator[Section]:
@@ -49,13 +51,16 @@ def split_documents(stream: BinaryIO) -> Iterator[Section]:
         keep = 0
         for marker in _MARKER.finditer(text):
             section.add(text[begin : marker.start() + 1])
+            section.end = position + marker.start() + 1
             if _without_framing(section):
                 yield section
             keep = begin = marker.end()
-            section = Section(position + begin, is_document=text.startswith(b"\n---", marker.start()))
+            is_document = text.startswith(b"\n---", marker.start())
+            section = Section(position + begin, is_document, section.end)
         if not chunk:
             section.add(text[begin:-1])
             section.finished = False
+            section.end = position + len(text) - 1
             if _without_framing(section):
                 yield section
             return
