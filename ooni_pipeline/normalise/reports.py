@@ -51,7 +51,7 @@ def normalise_report(job: Job, *, key: bytes, withdrawn: Withdrawn | None = None
     """Read the report, normalise every entry, keep what cannot be taken with its reason.
 
     ``key`` is the secret that ids are made with. Entries that were ``withdrawn`` are counted and go nowhere,
-    neither to the others nor to those that are rejected. A bad entry costs that entry, a bad header the report.
+    not even to those that are rejected. A bad entry costs that entry, a bad header the report.
     """
     tally, checksum = Tally(), IdsAndCrc()
     try:
@@ -69,11 +69,11 @@ def normalise_report(job: Job, *, key: bytes, withdrawn: Withdrawn | None = None
                 if lines.size > room or bad_entries >= MAX_BAD_ENTRIES:
                     why = f"over {room} bytes when normalised, or over {MAX_BAD_ENTRIES} bad entries"
                     item = bad_entry(RejectReason.REPORT_TOO_LARGE, item.offset, b"", why)
-                if withdrawn and _is_withdrawn(item, context, withdrawn):
+                done = _normalised(item, context)
+                if withdrawn and _is_withdrawn(item, done, context, withdrawn):
                     tally.taken += 1
                     tally.withdrawn += 1
                     continue
-                done = _normalised(item, context)
                 if isinstance(done, BadEntry):
                     bad_entries += OF_SECONDS.get(done.reason, 1)
                     tally.reject(done.reason)
@@ -125,10 +125,17 @@ def _normalised(item: RawEntry | BadEntry, context: ReportContext) -> tuple[Entr
     return bad_entry(reason, item.offset, item.raw, detail)
 
 
-def _is_withdrawn(item: RawEntry | BadEntry, context: ReportContext, withdrawn: Withdrawn) -> bool:
+def _is_withdrawn(
+    item: RawEntry | BadEntry,
+    done: tuple[Entry, bytes] | BadEntry,
+    context: ReportContext,
+    withdrawn: Withdrawn,
+) -> bool:
     if isinstance(item, BadEntry):
         return withdrawn.piece(item.digest)
-    return withdrawn.entry(measurement_id(context.key, context.header.raw, item.raw))
+    if isinstance(done, BadEntry):  # it can be read, and has an id all the same
+        return withdrawn.entry(measurement_id(context.key, context.header.raw, item.raw))
+    return withdrawn.entry(str(done[0]["id"]))
 
 
 def _count(tally: Tally, read: ReportHeader | RawEntry | BadEntry) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from ooni_pipeline import normalise
 from ooni_pipeline.normalise import reports
+from ooni_pipeline.normalise.identity import measurement_id
 from ooni_pipeline.normalise.reports import MAX_HEADER_BYTES, normalise_report
 from ooni_pipeline.normalise.source import ReportContext
 from ooni_pipeline.report import writer
@@ -41,6 +42,34 @@ def test_every_entry_is_accounted_for(tmp_path: Path) -> None:
     assert (outcome.size, outcome.digest) == (len(written), hashlib.sha256(outcome.ids + crc).hexdigest())
     kept = [loads(line) for line in (job.rejected / "r.jsonl").read_bytes().splitlines()]
     assert [base64.b64decode(one["base64"]) for one in kept] == [lines[place] for place in (1, 2, 3, 4, 6)]
+
+
+class Withdrawn:
+    """Some of the entries of a report."""
+
+    def __init__(self, ids: set[str], digests: set[str]) -> None:
+        self.entry, self.piece = ids.__contains__, digests.__contains__
+
+
+def test_what_was_withdrawn_is_counted_and_goes_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A good entry, one that cannot be read, and one that can be read and not be normalised."""
+    monkeypatch.setattr(reports, "MAX_WRITTEN_BYTES", 5000)
+    large = b'{"large":"%b"}' % (b"x" * 5000)
+    lines = [b'{"a":1}', b'{"b":1}', b"nothing", b"no thing", large, large.replace(b"x", b"y")]
+    source = tmp_path / "r.json"
+    source.write_bytes(b"\n".join(lines) + b"\n")
+    ids = {measurement_id(b"k", b"", lines[place]) for place in (0, 4)}
+    withdrawn = Withdrawn(ids, {hashlib.sha256(lines[2]).hexdigest()})
+    job = Job("r", "2016-08-02", source, tmp_path / "out.json", tmp_path / "rejected", tmp_path / "held")
+    outcome = normalise_report(job, key=b"k", withdrawn=withdrawn)
+    counts = outcome.counts
+    assert (counts.taken, counts.out, counts.withdrawn, counts.missing()) == (6, 1, 3, 0)
+    assert counts.rejected == {"not_json": 1, "too_large": 1}
+    assert [loads(line)["test_keys"] for line in job.destination.read_bytes().splitlines()] == [{"b": 1}]
+    kept = [loads(line) for line in (job.rejected / "r.jsonl").read_bytes().splitlines()]
+    assert [base64.b64decode(one["base64"]) for one in kept] == [lines[3], lines[5]]
 
 
 def test_replaced_keys_are_counted(tmp_path: Path) -> None:
