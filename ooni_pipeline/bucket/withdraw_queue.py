@@ -119,11 +119,10 @@ def waiting(layout: Layout) -> list[Waiting]:
     value = _read(path)
     try:
         items = [Waiting(**item) for item in value["waiting"]]
-        for item in items:
-            assert item.told
+        told = [item.told for item in items]  # each is of a kind that we know
     except (KeyError, TypeError):
         raise BucketError(_damaged(path)) from None
-    return sorted(items, key=lambda item: item.due)
+    return sorted(items, key=lambda item: item.due) if told else []
 
 
 def add_waiting(layout: Layout, items: Iterable[Waiting]) -> None:
@@ -168,11 +167,10 @@ def _work(path: Path) -> Work:
     try:
         targets = tuple(Target(**target) for target in value["targets"])
         stages = {str(bucket): [str(one) for one in done] for bucket, done in value["stages"].items()}
-        for target in targets:
-            assert target.bucket_date
+        dates = {target.bucket_date for target in targets}
     except (KeyError, TypeError, ValueError, AttributeError):
         raise BucketError(_damaged(path)) from None
-    return Work(path.name.removesuffix(".work.json"), targets, stages)
+    return Work(path.name.removesuffix(".work.json"), targets, stages if dates else {})
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -86,7 +86,7 @@ class Wanted:
 
 
 class Sink:
-    """Takes the bytes of a report in chunks; ``found`` tells at the end whether what is wanted stood there."""
+    """Takes the bytes of a report in chunks; ``found`` tells at the end whether it stood there."""
 
     def __init__(self, wanted: Wanted) -> None:
         self._wanted = wanted
