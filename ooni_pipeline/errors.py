@@ -87,6 +87,7 @@ class RejectReason(str, Enum):
     BAD_HEADER = "bad_header"
     REPORT_TOO_LARGE = "report_too_large"
     KILLED_ITS_WORKER = "killed_its_worker"
+    WITHDRAWN = "withdrawn"
     # of an entry
     NOT_YAML = "not_yaml"
     NOT_JSON = "not_json"

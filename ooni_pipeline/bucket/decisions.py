@@ -111,6 +111,16 @@ def note_held(layout: Layout, bucket_date: dt.date, held: Iterable[str], now: dt
             _write(layout.decisions(bucket_date), cases)
 
 
+def drop_cases(layout: Layout, bucket_date: dt.date, reports: Iterable[str]) -> None:
+    """Forget that these reports were ever held or decided on: they were withdrawn."""
+    with one_writer(layout.lock("decisions", bucket_date)):
+        before = read_cases(layout, bucket_date)
+        gone = set(reports)
+        cases = {report: case for report, case in before.items() if report not in gone}
+        if cases != before:
+            _write(layout.decisions(bucket_date), cases)
+
+
 def held_reports(layout: Layout, bucket_date: dt.date) -> list[HeldReport]:
     """The reports of a bucket that are held, whether or not somebody has looked at them, by name."""
     cases = read_cases(layout, bucket_date)

@@ -90,6 +90,7 @@ class ReportIndex:
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=60, isolation_level=None)
     connection.execute("PRAGMA temp_store = MEMORY")  # no digest of raw bytes into /var/tmp
+    connection.execute("PRAGMA secure_delete = ON")  # nor one that stays of a report that was withdrawn
     return connection
 
 

@@ -11,7 +11,7 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, Protocol, cast
 
 from ooni_pipeline.errors import RejectReason
 from ooni_pipeline.report import json_lines, yaml_reports
@@ -23,7 +23,12 @@ from ooni_pipeline.report.yaml_documents import Section, split_documents
 #: What ends a YAML document. It takes the place of what was cut at the end of a report, or between two
 #: documents: the line that went may have been the end of the document before.
 _END_OF_DOCUMENT = b"...\n"
-_Writable = BinaryIO | gzip.GzipFile
+
+
+class Writable(Protocol):
+    """What takes bytes."""
+
+    def write(self, data: bytes, /) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -45,14 +50,17 @@ class Cuttable:
     cut: Cut
 
 
-def cuttable_entries(path: Path) -> Iterator[Cuttable]:
-    """Every entry of a report, in order. Raises BadReport as :func:`reader.open_report`: then there are none
-    that could be told apart, and only the whole report can go."""
+def cuttable_entries(path: Path, named: str = "") -> Iterator[Cuttable]:
+    """Every entry of a report, in order. ``named`` is what it is called, where ``path`` is another name.
+
+    Raises BadReport as :func:`reader.open_report`: then there are none that could be told apart, and only the
+    whole report can go.
+    """
     with Source(path) as source, io.BufferedReader(source, CHUNK) as stream:
         begin = stream.peek(1)
         if not begin:
             raise BadReport(RejectReason.EMPTY_REPORT)
-        if is_json(path, begin):
+        if is_json(path.with_name(named or path.name), begin):
             yield from _lines(json_lines.read_entries(stream, lambda: source.fault))
         else:
             yield from _documents(split_documents(stream), lambda: source.fault)
@@ -84,8 +92,8 @@ def _documents(sections: Iterator[Section], fault: Callable[[], EntryRejected | 
 
 
 def write_without(path: Path, destination: Path, cuts: Sequence[Cut]) -> None:
-    """Write the report without these parts, which are in order, gzipped where it was. The same
-    bytes and cuts give the same file. What cannot be read of a damaged one is left out."""
+    """Write the report without these parts, which are in order, gzipped where it was. The same bytes and cuts
+    give the same file. What cannot be read of a damaged one is left out."""
     with Source(path) as source, destination.open("wb") as file:
         if not source.compressed:
             _copy(source, file, cuts)
@@ -94,7 +102,13 @@ def write_without(path: Path, destination: Path, cuts: Sequence[Cut]) -> None:
             _copy(source, packed, cuts)
 
 
-def _copy(source: Source, file: _Writable, cuts: Sequence[Cut]) -> None:
+def copy_without(path: Path, file: Writable, cuts: Sequence[Cut]) -> None:
+    """Write the uncompressed report without these parts into something that takes bytes."""
+    with Source(path) as source:
+        _copy(source, file, cuts)
+
+
+def _copy(source: Source, file: Writable, cuts: Sequence[Cut]) -> None:
     with cast(BinaryIO, io.BufferedReader(source, CHUNK)) as stream:
         position = 0
         for cut in cuts:
@@ -104,7 +118,7 @@ def _copy(source: Source, file: _Writable, cuts: Sequence[Cut]) -> None:
         _pass_on(stream, None, file)
 
 
-def _pass_on(stream: BinaryIO, size: int | None, file: _Writable | None) -> int:
+def _pass_on(stream: BinaryIO, size: int | None, file: Writable | None) -> int:
     """Copy so many bytes (None: all that are left) to a file, or nowhere. Returns how many there were."""
     done = 0
     while size is None or done < size:

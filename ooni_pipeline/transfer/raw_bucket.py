@@ -13,10 +13,15 @@ from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.bucket.manifest import Manifest, ReportRecord, read_proof, timestamp
 from ooni_pipeline.bucket.report_index import report_index
 from ooni_pipeline.bucket.stage import keep_report
+from ooni_pipeline.bucket.withdrawn import withdrawn_counts
 from ooni_pipeline.errors import BucketError, RejectReason
 from ooni_pipeline.report.entry import BadReport
 from ooni_pipeline.report.source import CHUNK, Source
 from ooni_pipeline.transfer.plan import free_name, report_of
+from ooni_pipeline.transfer.refuse import known_tombstones, refuse_withdrawn
+
+#: What a raw proof says under ``facts``: how many reports and measurements were withdrawn from the bucket.
+WITHDRAWN = "withdrawn"
 
 
 def adopt_bucket(layout: Layout, bucket_date: dt.date, key: bytes, now: dt.datetime) -> Manifest:
@@ -82,8 +87,15 @@ def _adopted(
 
 
 def prove_bucket(layout: Layout, manifest: Manifest) -> Manifest:
-    """Mark the reports that this or another bucket had before, and write the raw manifest."""
+    """Mark the reports that this or another bucket had before, and write the raw manifest.
+
+    What was withdrawn is not taken again, whoever brought it, and the proof says how much is gone.
+    """
     directory = layout.bucket(Stage.RAW, manifest.bucket_date)
+    manifest.reports, _ = refuse_withdrawn(directory, manifest.reports, known_tombstones(layout))
+    manifest.facts.pop(WITHDRAWN, None)
+    if any(counts := withdrawn_counts(layout, manifest.bucket_date)):
+        manifest.facts[WITHDRAWN] = list(counts)
     _show_rejected(layout, manifest)
     if directory.is_dir():
         flush(directory)

@@ -1,0 +1,190 @@
+"""Taking what was withdrawn out of a raw bucket, out of what was made of it, and out of the backup.
+
+Tombstones decide what goes, so they must be there before. Every step can be done again, from the beginning,
+whatever an earlier run of it did before it died.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from ooni_pipeline.bucket.decisions import drop_cases
+from ooni_pipeline.bucket.files import file_digest, whole_file
+from ooni_pipeline.bucket.layout import Layout, Stage
+from ooni_pipeline.bucket.manifest import Manifest, ReportRecord, read_proof
+from ooni_pipeline.bucket.report_index import report_index
+from ooni_pipeline.bucket.withdraw_queue import Target
+from ooni_pipeline.bucket.withdrawn import Tombstones
+from ooni_pipeline.errors import BucketError
+from ooni_pipeline.report.cutting import Cut, cuttable_entries, write_without
+from ooni_pipeline.report.entry import BadReport, RawEntry
+from ooni_pipeline.transfer.plan import Plan
+from ooni_pipeline.transfer.raw_bucket import content_digest, prove_bucket
+from ooni_pipeline.transfer.stored import key_of
+from ooni_pipeline.transfer.stores import Erased, Store
+from ooni_pipeline.transfer.withdraw_search import Identify
+
+
+def take_out_of_raw(
+    layout: Layout,
+    bucket_date: dt.date,
+    targets: Iterable[Target],
+    stones: Tombstones,
+    key: bytes,
+    identify: Identify,
+) -> None:
+    """Delete the whole reports of a raw bucket that are meant, cut the entries that have tombstones out of the
+    others, and prove the bucket anew. Nobody else may work on the bucket meanwhile.
+
+    Raises BucketError where a file is not what the raw manifest says, or comes out otherwise than it should:
+    then it stays as it is.
+    """
+    meant = {target.report: target for target in targets if target.bucket_date == bucket_date}
+    directory = layout.bucket(Stage.RAW, bucket_date)
+    proof = read_proof(layout, Stage.RAW, bucket_date)
+    kept, before = [], {}
+    for record in proof.reports:
+        target = meant.get(record.report)
+        if target is None:
+            kept.append(record)
+        elif not target.whole and record.name is not None:
+            before[record.report] = record.digest
+            kept.append(_cut_out(directory, record, stones, key, identify))
+    proof.reports = kept
+    _take_out_of_plan(layout.plan(bucket_date), meant, kept)
+    prove_bucket(layout, proof)
+    named = {record.name for record in kept}
+    for target in meant.values():
+        if target.whole and target.name and target.name not in named:
+            (directory / target.name).unlink(missing_ok=True)
+    with report_index(layout, bucket_date) as index:
+        index.first("")  # it forgets what the manifest no longer says
+
+
+def _cut_out(
+    directory: Path, record: ReportRecord, stones: Tombstones, key: bytes, identify: Identify
+) -> ReportRecord:
+    """The record of a report out of whose file the entries were cut that have tombstones."""
+    path = directory / str(record.name)
+    if not path.is_file():
+        raise BucketError(
+            f"{path} is not here, so nothing can be cut out of it: bring the bucket back from the backup "
+            f"(luigi --module tasks.restore RestoreReports --bucket-date {directory.name}) and type it again"
+        )
+    cuts: list[Cut] = []
+    expected, entries = _sequence(path, path.name, stones, key, identify, cuts.append)
+    if not entries:
+        raise BucketError(f"{path} would have no entry left: withdraw the whole report")
+    if cuts:
+        if file_digest(path) != record.digest:
+            raise BucketError(f"{path} is no longer what was fetched; nothing is cut out of it")
+        with whole_file(path) as part:
+            write_without(path, part, cuts)
+            if _sequence(part, path.name, stones, key, identify, _no_cut) != (expected, entries):
+                raise BucketError(f"{path} would lose more than was asked for: withdraw the whole report")
+    changed = dataclasses.replace(record, size=path.stat().st_size, digest=file_digest(path))
+    changed.content = content_digest(path, changed.digest)
+    return changed
+
+
+def _no_cut(cut: Cut) -> None:
+    raise BucketError("an entry that was cut out of a report is still there")
+
+
+def _sequence(
+    path: Path,
+    named: str,
+    stones: Tombstones,
+    key: bytes,
+    identify: Identify,
+    gone: Callable[[Cut], None],
+) -> tuple[str, int]:
+    """One digest over all entries that stay, in order, and how many they are; the others go to ``gone``."""
+    digest, entries = hashlib.sha256(), 0
+    try:
+        for one in cuttable_entries(path, named):
+            if isinstance(one.item, RawEntry):
+                told = identify(key, one.header.raw, one.item.raw)
+                is_gone = stones.entry(told)
+            else:
+                told = one.item.digest
+                is_gone = stones.piece(told)
+            if is_gone:
+                gone(one.cut)
+            else:
+                digest.update(told.encode())
+                entries += 1
+    except BadReport as bad:
+        raise BucketError(f"{path} cannot be read: {bad.reason.value}") from None
+    return digest.hexdigest(), entries
+
+
+def _take_out_of_plan(path: Path, meant: Mapping[str, Target], kept: Iterable[ReportRecord]) -> None:
+    """A fetch that goes on from its plan must not ask for what was withdrawn, and knows a report that was cut
+    by its new digest."""
+    if not path.exists():
+        return
+    plan, now = Plan.read(path), {record.report: record for record in kept}
+    files = []
+    for planned in plan.files:
+        target = meant.get(planned.report)
+        if target is None:
+            files.append(planned)
+        elif not target.whole and planned.report in now:
+            record = now[planned.report]
+            files.append(dataclasses.replace(planned, size=record.size, digest=record.digest))
+    plan.files = files
+    plan.write(path)
+
+
+def delete_derived(layout: Layout, bucket_date: dt.date, reports: Iterable[str]) -> None:
+    """Delete what the stages made of these reports, the mirror's copy first. Their proofs must be forgotten:
+    the stages make again what of it is to stay."""
+    public = layout.bucket(Stage.PUBLISHED, bucket_date)
+    directories = [
+        layout.bucket(Stage.SANITISED, bucket_date),
+        layout.bucket(Stage.NORMALISED, bucket_date),
+        layout.held(bucket_date),
+        layout.rejected_rows(bucket_date),
+        *(layout.rejected(stage, bucket_date) for stage in (Stage.RAW, Stage.NORMALISED, Stage.SANITISED)),
+    ]
+    names = set(reports)
+    for report in names:
+        (public / f"{report}.json.gz").unlink(missing_ok=True)
+    for directory in directories:
+        for path in directory.iterdir() if directory.is_dir() else ():
+            if any(path.name.removesuffix(ending) in names for ending in _ENDINGS):
+                path.unlink()
+    drop_cases(layout, bucket_date, names)
+
+
+#: What stands behind a report's name in the files that stages make of it or keep of it.
+_ENDINGS = ("", ".json", ".jsonl", ".json.gz", ".jsonl.gz", ".yaml", ".yaml.gz", ".njson", ".yamloo")
+
+
+def erase_from_backup(
+    layout: Layout, bucket_date: dt.date, targets: Iterable[Target], store: Store
+) -> list[Erased]:
+    """Delete the objects of these reports, and the bucket's manifest, which names them, in all versions. The
+    bucket's own proof of the backup goes first: the backup is to be made again of what is here now."""
+    layout.manifest(Stage.BACKUP, bucket_date).unlink(missing_ok=True)
+    directory = layout.bucket(Stage.RAW, bucket_date)
+    paths = [
+        directory / target.name for target in targets if target.bucket_date == bucket_date and target.name
+    ]
+    keys = [key_of(layout, path) for path in [*paths, layout.manifest(Stage.RAW, bucket_date)]]
+    return [store.erase(key) for key in dict.fromkeys(keys)]
+
+
+def take_out_of_removed(layout: Layout, bucket_date: dt.date, reports: Iterable[str]) -> None:
+    """The proof that reports were removed on their collectors no longer names these."""
+    names = set(reports)
+    for path in (layout.manifest(Stage.REMOVED, bucket_date), layout.forgotten(Stage.REMOVED, bucket_date)):
+        if path.exists():
+            proof = Manifest.read(path)
+            proof.reports = [record for record in proof.reports if record.report not in names]
+            proof.write(path)
