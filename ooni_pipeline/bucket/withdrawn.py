@@ -45,7 +45,7 @@ class Withdrawal:
 
 @dataclass(frozen=True)
 class Marks:
-    """Makes tombstones, with a key that is derived from the key of ids."""
+    """Makes tombstones, with the key of ids."""
 
     key: bytes
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import hashlib
-import hmac
 import string
 from typing import Any
 
 from ooni_pipeline.normalise.claims import keep_beside
 from ooni_pipeline.normalise.source import Source
 from ooni_pipeline.normalise.times import parse_time
+from ooni_pipeline.report.measurement_id import measurement_id
 
 EPOCH = dt.datetime(1970, 1, 1)
 #: Letters of longer texts are not kept in memory: a client chooses them.
@@ -70,23 +70,6 @@ def identify(entry: dict[str, Any], source: Source) -> None:
     entry["id"] = measurement_id(report.key, report.header.raw, source.raw.raw)
     entry["report_filename"] = f"{report.bucket_date}/{report.report}.json"
     entry["bucket_date"] = report.bucket_date.isoformat()
-
-
-def measurement_id(key: bytes, header: bytes, entry: bytes) -> str:
-    """The id of the entry with these raw bytes, as a UUID: the same bytes give the same id for ever.
-
-    The first 16 bytes of HMAC-SHA-256 over the JSON line without its end, or over the header document
-    and the entry document of a YAML report, without their framing lines and ``\\n...\\n---\\n`` between
-    them (which stands in no document, so no two pairs give one message). Keyed, because a plain digest
-    of what was submitted lets anybody test guesses of what was removed from it.
-    """
-    if header:
-        mac = hmac.new(key, header + b"\n...\n---\n", "sha256")
-        mac.update(entry)  # entries are large: no copy of them behind the header
-        text = mac.digest()[:16].hex()
-    else:
-        text = hmac.digest(key, entry, "sha256")[:16].hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def _text(value: Any, default: str) -> str:

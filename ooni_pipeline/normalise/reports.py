@@ -8,7 +8,6 @@ from typing import Protocol
 from ooni_pipeline.errors import RejectReason
 from ooni_pipeline.normalise import Entry, normalise_entry
 from ooni_pipeline.normalise.duplicates import IdsAndCrc
-from ooni_pipeline.normalise.identity import measurement_id
 from ooni_pipeline.normalise.source import ReportContext
 from ooni_pipeline.normalise.values import textual
 from ooni_pipeline.report.entry import (
@@ -20,6 +19,7 @@ from ooni_pipeline.report.entry import (
     ReportHeader,
 )
 from ooni_pipeline.report.json_lines import dump_entry, dumps
+from ooni_pipeline.report.measurement_id import measurement_id
 from ooni_pipeline.report.names import parse_report_name
 from ooni_pipeline.report.pieces import bad_entry
 from ooni_pipeline.report.reader import open_report

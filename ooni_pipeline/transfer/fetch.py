@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,16 +14,18 @@ from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.bucket.manifest import Manifest, ReportRecord, timestamp
 from ooni_pipeline.bucket.pool import Progress
 from ooni_pipeline.bucket.room import Room
+from ooni_pipeline.bucket.withdraw_queue import COLLECTOR, Waiting, add_waiting
 from ooni_pipeline.errors import BucketError, RejectReason, TransferError
+from ooni_pipeline.report.content import content_digest
 from ooni_pipeline.transfer.bring import Wanted, bring
 from ooni_pipeline.transfer.collectors import Collector
 from ooni_pipeline.transfer.plan import Plan, Planned, extend_plan, names_of, report_of
 from ooni_pipeline.transfer.raw_bucket import (
     adopted_files,
-    content_digest,
     earlier_records,
     prove_bucket,
 )
+from ooni_pipeline.transfer.refuse import known_tombstones, refuse_withdrawn
 
 
 def make_plan(
@@ -117,6 +120,7 @@ def fetch_bucket(
         plan.write(layout.plan(plan.bucket_date))
     records = [_record(planned, path, path in changed, now) for planned, path in placed]
     _keep_when_fetched(layout, plan.bucket_date, records, before)
+    records = _refuse(layout, plan, records, now)
     records += adopted_files(layout, plan.bucket_date, records, key, now)
     said = {"unreachable": plan.unreachable, "unsettled": plan.unsettled}
     facts = {**(facts or {}), **{name: fact for name, fact in said.items() if fact}}
@@ -191,6 +195,36 @@ def _keep_when_fetched(
                 f"{earlier.collector}. Move {layout.plan(bucket_date)} away and run FetchReports again, "
                 "which restores the bucket from the backup"
             )
+
+
+def _refuse(layout: Layout, plan: Plan, records: list[ReportRecord], now: dt.datetime) -> list[ReportRecord]:
+    """Refuse what was withdrawn. What of it lies on collectors is put into the queue of what is still to be
+    deleted; the plan names it no more."""
+    directory = layout.bucket(Stage.RAW, plan.bucket_date)
+    taken, refused = refuse_withdrawn(directory, records, known_tombstones(layout))
+    if refused:
+        bucket = plan.bucket_date.isoformat()
+        add_waiting(
+            layout,
+            (
+                Waiting(COLLECTOR, bucket, timestamp(now), record.path, record.collector, record.digest)
+                for record in refused
+                if record.collector
+            ),
+        )
+        plan.files = [
+            planned if now_it_is is record else _replanned(planned, now_it_is)
+            for planned, record, now_it_is in zip(plan.files, records, taken, strict=True)
+        ]
+        plan.write(layout.plan(plan.bucket_date))
+    return taken
+
+
+def _replanned(planned: Planned, record: ReportRecord) -> Planned:
+    """What the plan says of a report that was cut, or of one that was refused, which has no name."""
+    if record.name is None:
+        return Planned(planned.collector, "", 0, "", "", record.report, record.rejected)
+    return dataclasses.replace(planned, size=record.size, digest=record.digest, name=record.name)
 
 
 def _places(directory: Path, files: Iterable[Planned], key: bytes) -> list[Path]:

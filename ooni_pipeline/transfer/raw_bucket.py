@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,8 +14,7 @@ from ooni_pipeline.bucket.report_index import report_index
 from ooni_pipeline.bucket.stage import keep_report
 from ooni_pipeline.bucket.withdrawn import withdrawn_counts
 from ooni_pipeline.errors import BucketError, RejectReason
-from ooni_pipeline.report.entry import BadReport
-from ooni_pipeline.report.source import CHUNK, Source
+from ooni_pipeline.report.content import content_digest
 from ooni_pipeline.transfer.plan import free_name, report_of
 from ooni_pipeline.transfer.refuse import known_tombstones, refuse_withdrawn
 
@@ -120,24 +118,6 @@ def earlier_records(layout: Layout, bucket_date: dt.date) -> list[ReportRecord]:
         return Manifest.read(layout.forgotten(Stage.RAW, bucket_date)).reports
     except BucketError:  # there is none, or it cannot be read: then this is the first proof
         return []
-
-
-def content_digest(path: Path, digest: str) -> str:
-    """The SHA-256 of a report's uncompressed bytes, whatever its name says.
-
-    ``digest``, that of the file, where it is not compressed, or cannot be uncompressed to its end: half a
-    report must not pass for another one.
-    """
-    try:
-        with Source(path) as source:
-            if not source.compressed:
-                return digest
-            content = hashlib.sha256()
-            while chunk := source.read(CHUNK):
-                content.update(chunk)
-            return digest if source.fault else content.hexdigest()
-    except BadReport:
-        return digest
 
 
 def _show_rejected(layout: Layout, manifest: Manifest) -> None:

@@ -12,6 +12,7 @@ from ooni_pipeline.bucket.layout import Layout
 from ooni_pipeline.bucket.manifest import ReportRecord
 from ooni_pipeline.bucket.withdrawn import Tombstones, tombstones
 from ooni_pipeline.errors import RejectReason
+from ooni_pipeline.transfer.cut_out import cut_out
 
 #: How the name of such a report begins: its own says from where and by whom it is.
 _NAMELESS = "withdrawn_"
@@ -25,37 +26,38 @@ def known_tombstones(layout: Layout) -> Tombstones | None:
     return tombstones(layout, read_key(layout.id_key())) or None
 
 
-def is_withdrawn(record: ReportRecord, stones: Tombstones) -> bool:
-    """Whether a raw report, by the digest of its uncompressed bytes, was withdrawn, or is one from which
-    entries were cut out since."""
-    return bool(record.content) and (stones.report(record.content) or stones.former(record.content))
-
-
 def refuse_withdrawn(
     directory: Path, records: Iterable[ReportRecord], stones: Tombstones | None
 ) -> tuple[list[ReportRecord], list[ReportRecord]]:
-    """Sort out what was withdrawn among the records of a raw bucket, and delete its files there.
+    """Sort out what was withdrawn among the records of a raw bucket: a report that was withdrawn as a whole
+    is deleted, one from which entries were cut out since is cut again.
 
     Returns what the bucket holds, where a record without a name stands for each that is refused; and those
-    that are refused, as they came: they may still lie on their collectors.
+    that are refused or cut, as they came: they may still lie on their collectors. Raises BucketError as
+    :func:`cut_out`.
     """
     taken, refused = [], []
     for record in records:
-        if stones is None or not is_withdrawn(record, stones):
+        if stones is not None and record.content and stones.report(record.content):
+            if record.name is not None:
+                (directory / record.name).unlink(missing_ok=True)
+            refused.append(record)
+            taken.append(_without_name(record, stones))
+        elif stones is not None and record.name and record.content and stones.former(record.content):
+            refused.append(record)
+            taken.append(cut_out(directory, record, stones, stones.marks.key))
+        else:
             taken.append(record)
-            continue
-        if record.name is not None:
-            (directory / record.name).unlink(missing_ok=True)
-        refused.append(record)
-        taken.append(
-            ReportRecord(
-                nameless(record, stones),
-                rejected=RejectReason.WITHDRAWN.value,
-                collector=record.collector,
-                fetched=record.fetched,
-            )
-        )
     return taken, refused
+
+
+def _without_name(record: ReportRecord, stones: Tombstones) -> ReportRecord:
+    return ReportRecord(
+        nameless(record, stones),
+        rejected=RejectReason.WITHDRAWN.value,
+        collector=record.collector,
+        fetched=record.fetched,
+    )
 
 
 def nameless(record: ReportRecord, stones: Tombstones) -> str:

@@ -8,25 +8,20 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ooni_pipeline.bucket.decisions import drop_cases
-from ooni_pipeline.bucket.files import file_digest, whole_file
 from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.bucket.manifest import Manifest, ReportRecord, read_proof
 from ooni_pipeline.bucket.report_index import report_index
 from ooni_pipeline.bucket.withdraw_queue import Target
 from ooni_pipeline.bucket.withdrawn import Tombstones
-from ooni_pipeline.errors import BucketError
-from ooni_pipeline.report.cutting import Cut, cuttable_entries, write_without
-from ooni_pipeline.report.entry import BadReport, RawEntry
+from ooni_pipeline.transfer.cut_out import cut_out
 from ooni_pipeline.transfer.plan import Plan
-from ooni_pipeline.transfer.raw_bucket import content_digest, prove_bucket
+from ooni_pipeline.transfer.raw_bucket import prove_bucket
 from ooni_pipeline.transfer.stored import key_of
 from ooni_pipeline.transfer.stores import Erased, Store
-from ooni_pipeline.transfer.withdraw_search import Identify
 
 
 def take_out_of_raw(
@@ -35,10 +30,9 @@ def take_out_of_raw(
     targets: Iterable[Target],
     stones: Tombstones,
     key: bytes,
-    identify: Identify,
 ) -> None:
-    """Delete the whole reports of a raw bucket that are meant, cut the entries that have tombstones out of the
-    others, and prove the bucket anew. Nobody else may work on the bucket meanwhile.
+    """Delete the whole reports of a raw bucket that are meant, cut the entries that have tombstones out of
+    the others, and prove the bucket anew. Nobody else may work on the bucket meanwhile.
 
     Raises BucketError where a file is not what the raw manifest says, or comes out otherwise than it should:
     then it stays as it is.
@@ -53,7 +47,7 @@ def take_out_of_raw(
             kept.append(record)
         elif not target.whole and record.name is not None:
             before[record.report] = record.digest
-            kept.append(_cut_out(directory, record, stones, key, identify))
+            kept.append(cut_out(directory, record, stones, key))
     proof.reports = kept
     _take_out_of_plan(layout.plan(bucket_date), meant, kept)
     prove_bucket(layout, proof)
@@ -63,64 +57,6 @@ def take_out_of_raw(
             (directory / target.name).unlink(missing_ok=True)
     with report_index(layout, bucket_date) as index:
         index.first("")  # it forgets what the manifest no longer says
-
-
-def _cut_out(
-    directory: Path, record: ReportRecord, stones: Tombstones, key: bytes, identify: Identify
-) -> ReportRecord:
-    """The record of a report out of whose file the entries were cut that have tombstones."""
-    path = directory / str(record.name)
-    if not path.is_file():
-        raise BucketError(
-            f"{path} is not here, so nothing can be cut out of it: bring the bucket back from the backup "
-            f"(luigi --module tasks.restore RestoreReports --bucket-date {directory.name}) and type it again"
-        )
-    cuts: list[Cut] = []
-    expected, entries = _sequence(path, path.name, stones, key, identify, cuts.append)
-    if not entries:
-        raise BucketError(f"{path} would have no entry left: withdraw the whole report")
-    if cuts:
-        if file_digest(path) != record.digest:
-            raise BucketError(f"{path} is no longer what was fetched; nothing is cut out of it")
-        with whole_file(path) as part:
-            write_without(path, part, cuts)
-            if _sequence(part, path.name, stones, key, identify, _no_cut) != (expected, entries):
-                raise BucketError(f"{path} would lose more than was asked for: withdraw the whole report")
-    changed = dataclasses.replace(record, size=path.stat().st_size, digest=file_digest(path))
-    changed.content = content_digest(path, changed.digest)
-    return changed
-
-
-def _no_cut(cut: Cut) -> None:
-    raise BucketError("an entry that was cut out of a report is still there")
-
-
-def _sequence(
-    path: Path,
-    named: str,
-    stones: Tombstones,
-    key: bytes,
-    identify: Identify,
-    gone: Callable[[Cut], None],
-) -> tuple[str, int]:
-    """One digest over all entries that stay, in order, and how many they are; the others go to ``gone``."""
-    digest, entries = hashlib.sha256(), 0
-    try:
-        for one in cuttable_entries(path, named):
-            if isinstance(one.item, RawEntry):
-                told = identify(key, one.header.raw, one.item.raw)
-                is_gone = stones.entry(told)
-            else:
-                told = one.item.digest
-                is_gone = stones.piece(told)
-            if is_gone:
-                gone(one.cut)
-            else:
-                digest.update(told.encode())
-                entries += 1
-    except BadReport as bad:
-        raise BucketError(f"{path} cannot be read: {bad.reason.value}") from None
-    return digest.hexdigest(), entries
 
 
 def _take_out_of_plan(path: Path, meant: Mapping[str, Target], kept: Iterable[ReportRecord]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,9 +11,7 @@ from typing import Any, Protocol
 from ooni_pipeline.bucket.withdrawn import Marks
 from ooni_pipeline.report.cutting import Cut, copy_without, cuttable_entries
 from ooni_pipeline.report.entry import BadReport, RawEntry
-
-#: (key, raw bytes of the header, raw bytes of the entry) -> id, a UUID.
-Identify = Callable[[bytes, bytes, bytes], str]
+from ooni_pipeline.report.measurement_id import measurement_id
 
 
 class Writable(Protocol):
@@ -64,7 +62,6 @@ def look_into(
     look: Look,
     *,
     key: bytes,
-    identify: Identify,
     ids: frozenset[str] = frozenset(),
     sought: Sought | None = None,
 ) -> Found | None:
@@ -78,7 +75,7 @@ def look_into(
     if not whole:
         left, readable = 0, True
         try:
-            for one in _entries(look.path, key, identify):
+            for one in _entries(look.path, key):
                 if one.id in ids or (sought is not None and one.holds(sought)):
                     found.append(one.without_item())
                 else:
@@ -91,7 +88,7 @@ def look_into(
         if not whole and not found:
             return None
     if whole:
-        found = list(_whole(look.path, key, identify))
+        found = list(_whole(look.path, key))
     readable_ids = tuple(one.id for one in found if one.id)
     return Found(whole, len(found), readable_ids, tuple(one.mark for one in found if one.mark))
 
@@ -121,20 +118,20 @@ class _Entry:
 _NOTHING = 16
 
 
-def _entries(path: Path, key: bytes, identify: Identify) -> Iterator[_Entry]:
+def _entries(path: Path, key: bytes) -> Iterator[_Entry]:
     marks = Marks(key)
     for one in cuttable_entries(path):
         if isinstance(one.item, RawEntry):
-            measurement_id = identify(key, one.header.raw, one.item.raw)
-            yield _Entry(measurement_id, marks.entry(measurement_id), one.cut, one.header.value, one.item)
+            named = measurement_id(key, one.header.raw, one.item.raw)
+            yield _Entry(named, marks.entry(named), one.cut, one.header.value, one.item)
         else:
             mark = marks.piece(one.item.digest) if one.item.size >= _NOTHING else ""
             yield _Entry("", mark, one.cut, one.header.value, one.item)
 
 
-def _whole(path: Path, key: bytes, identify: Identify) -> Iterator[_Entry]:
+def _whole(path: Path, key: bytes) -> Iterator[_Entry]:
     try:
-        for one in _entries(path, key, identify):
+        for one in _entries(path, key):
             yield one.without_item()
     except BadReport:
         return

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ooni_pipeline.normalise.identity import generated_report_id, measurement_id
+from ooni_pipeline.normalise.identity import generated_report_id
 from ooni_pipeline.normalise.reports import normalise_report
 from ooni_pipeline.report.json_lines import loads
+from ooni_pipeline.report.measurement_id import measurement_id
 from ooni_pipeline.report.work import Job
 from tests.normalise.entries import normalised
 

@@ -12,12 +12,12 @@ import pytest
 
 from ooni_pipeline import normalise
 from ooni_pipeline.normalise import reports
-from ooni_pipeline.normalise.identity import measurement_id
 from ooni_pipeline.normalise.reports import MAX_HEADER_BYTES, normalise_report
 from ooni_pipeline.normalise.source import ReportContext
 from ooni_pipeline.report import writer
 from ooni_pipeline.report.entry import RawEntry
 from ooni_pipeline.report.json_lines import loads
+from ooni_pipeline.report.measurement_id import measurement_id
 from ooni_pipeline.report.work import Job, Outcome
 
 CORPUS = Path(os.environ.get("OONI_CORPUS", Path(__file__).resolve().parents[2].parent / "shared" / "corpus"))

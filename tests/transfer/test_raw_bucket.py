@@ -14,10 +14,11 @@ from ooni_pipeline.bucket.layout import Stage
 from ooni_pipeline.bucket.manifest import Manifest, ReportRecord
 from ooni_pipeline.bucket.stage import process_bucket
 from ooni_pipeline.errors import BucketError
+from ooni_pipeline.report.content import content_digest
 from ooni_pipeline.report.tally import Tally
 from ooni_pipeline.report.work import Job, Outcome
 from ooni_pipeline.transfer.fetch import make_plan
-from ooni_pipeline.transfer.raw_bucket import adopt_bucket, content_digest, prove_bucket
+from ooni_pipeline.transfer.raw_bucket import adopt_bucket, prove_bucket
 from tests.transfer.conftest import DATE, KEY, NOW, Pipeline, by_report, report_name, written
 
 HISTORICAL: dict[str, str | bytes] = {
