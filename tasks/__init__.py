@@ -7,8 +7,9 @@
           PublishReports  sanitised -> mirror                       manifest published
           LoadMeasurements  sanitised -> metrics, matches           marker row in loads
             RefreshViews  (needs the backup too) -> four views      row in views_contain
+            PublishSite     (needs both) mirror, views -> its pages  manifests/site.json
       RemoveFetchedReports  (needs the backup) -> collectors        manifest removed
-    Nightly               RefreshViews + PublishReports + RemoveFetchedReports
+    Nightly               PublishSite + RemoveFetchedReports
 
 Commands (each has --help):
 

@@ -10,8 +10,12 @@ import datetime as dt
 import difflib
 import functools
 import os
+<<<<<<< HEAD
 import time
 from collections.abc import Iterable, Iterator
+=======
+import re
+>>>>>>> e734d66 (The public site: front page, countries, dated tables, log of changes, made by PublishSite after each refresh)
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -26,12 +30,15 @@ from ooni_pipeline.database.embedded import EmbeddedServer
 from ooni_pipeline.errors import ConfigurationError
 from ooni_pipeline.fingerprints import FingerprintTable, load_fingerprints
 from ooni_pipeline.sanitise.settings import ANNOTATIONS, Settings, header_patterns
+from ooni_pipeline.site.front import SiteSettings
 from ooni_pipeline.transfer.collectors import Collector, DirectoryCollector
 from ooni_pipeline.transfer.gated import GatedCollector
 from ooni_pipeline.transfer.stores import DirectoryStore, Store
 
 #: What [sanitise] calls it to leave as it is what it would cut.
 KEEP = "keep"
+#: It is shown in commands for a shell.
+_SITE_URL = re.compile(r"https?://[A-Za-z0-9.:/_~\[\]-]+")
 
 
 class paths(luigi.Config):
@@ -81,9 +88,11 @@ class sanitise(luigi.Config):
 
 
 class publish(luigi.Config):
-    """[publish]: when the mirror shows a bucket."""
+    """[publish]: when the mirror shows a bucket, and what it says of the data."""
 
     hold_hours = luigi.IntParameter(default=0)
+    licence = luigi.Parameter(default="CC BY-NC-SA 4.0")
+    site_url = luigi.Parameter(default="https://mirror.example")
 
 
 class fingerprints(luigi.Config):
@@ -281,6 +290,15 @@ def hold() -> dt.timedelta:
     if not 0 <= hours <= _MOST_HOURS:
         raise ConfigurationError(f"luigi.cfg: [publish] hold_hours is not between 0 and {_MOST_HOURS}")
     return dt.timedelta(hours=hours)
+
+
+def site_settings() -> SiteSettings:
+    """What the public site says of itself."""
+    options = section(publish)
+    url = str(options.site_url)
+    if urlsplit(url).scheme not in ("http", "https") or not _SITE_URL.fullmatch(url):
+        raise ConfigurationError("luigi.cfg: [publish] site_url is no https:// URL without spaces and quotes")
+    return SiteSettings(licence=str(options.licence), url=url)
 
 
 def webhook() -> str:

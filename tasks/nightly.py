@@ -17,8 +17,7 @@ from tasks import config
 from tasks.backup import RemoveFetchedReports
 from tasks.base import logger, unquoted, utc_now
 from tasks.forget import forget
-from tasks.publish import PublishReports
-from tasks.refresh import RefreshViews
+from tasks.site import PublishSite
 
 __all__ = ["Nightly", "RangeDaily"]  # for: luigi --module tasks.nightly RangeDaily --of Nightly
 
@@ -48,7 +47,7 @@ def _reopen(bucket_date: dt.date) -> None:
 
 
 class Nightly(luigi.WrapperTask):
-    """Views refreshed, mirror published, collectors emptied."""
+    """Mirror published, views refreshed, the site made of both, collectors emptied."""
 
     bucket_date = luigi.DateParameter(description="UTC date of the bucket")
     priority = 0
@@ -57,9 +56,8 @@ class Nightly(luigi.WrapperTask):
     @unquoted()
     def bulk_complete(cls, parameter_tuples: Iterable[dt.date]) -> list[dt.date]:
         """Which of many nights are done, asking the database once."""
-        in_views = RefreshViews.bulk_complete(parameter_tuples)
-        others = (PublishReports, RemoveFetchedReports)
-        return [date for date in in_views if all(task(bucket_date=date).complete() for task in others)]
+        shown = PublishSite.bulk_complete(parameter_tuples)
+        return [date for date in shown if RemoveFetchedReports(bucket_date=date).complete()]
 
     def complete(self) -> bool:
         """Whether all of it is done. Asked first of all, it reopens today's bucket where that needs it."""
@@ -69,7 +67,6 @@ class Nightly(luigi.WrapperTask):
 
     def requires(self) -> list[luigi.Task]:
         return [
-            RefreshViews(bucket_date=self.bucket_date),
-            PublishReports(bucket_date=self.bucket_date),
+            PublishSite(bucket_date=self.bucket_date),
             RemoveFetchedReports(bucket_date=self.bucket_date),
         ]

@@ -12,6 +12,7 @@ from tasks.load import LoadMeasurements
 from tasks.publish import PublishReports
 from tasks.refresh import RefreshViews
 from tasks.sanitise import SanitiseReports
+from tasks.site import PublishSite, on_the_mirror
 
 
 def redo(bucket_date: dt.date) -> bool:
@@ -24,8 +25,12 @@ def redo(bucket_date: dt.date) -> bool:
 
 
 def refresh(buckets: Iterable[dt.date]) -> bool:
-    """One refresh of the views for all of these buckets, which are loaded."""
-    return all(run(RefreshViews(bucket_date=bucket_date)) for bucket_date in buckets)
+    """One refresh of the views for all of these buckets, which are loaded, and the public site after it: its
+    tables and country pages must not show any longer what the views no longer do."""
+    dates = list(buckets)
+    refreshed = all(run(RefreshViews(bucket_date=bucket_date)) for bucket_date in dates)
+    shown = all(run(PublishSite(bucket_date=date)) for date in dates if on_the_mirror(date))
+    return refreshed and shown
 
 
 def run(task: BucketTask) -> bool:

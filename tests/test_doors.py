@@ -17,7 +17,8 @@ DOORS = {
     "report": set(),
     "bucket": {"report"},
     "collector": {"report", "bucket"},
-    "transfer": {"report", "bucket"},
+    "site": {"report", "bucket", "database"},
+    "transfer": {"report", "bucket", "site"},
     "normalise": {"report"},
     "sanitise": {"report", "patterns"},
     "fingerprints": {"patterns"},
@@ -48,7 +49,8 @@ UPSTREAM = {
     "publish": {"sanitise"},
     "load": {"sanitise"},
     "refresh": {"load", "backup"},
-    "nightly": {"backup", "publish", "refresh"},
+    "site": {"publish", "refresh"},
+    "nightly": {"backup", "site"},
 }
 STAGES = set(UPSTREAM)
 

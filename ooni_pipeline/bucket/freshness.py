@@ -41,6 +41,12 @@ class Known:
     waiting: Collection[dt.date] = field(default_factory=frozenset)
 
 
+def next_night(now: dt.datetime) -> dt.datetime:
+    """When cron's next night begins (UTC)."""
+    today = dt.datetime.combine(now.date(), dt.time()) + NIGHT
+    return today if now < today else today + dt.timedelta(days=1)
+
+
 def due(now: dt.datetime, late: dt.timedelta) -> list[dt.date]:
     """The latest buckets that should be done: ``late`` has passed since their night began. In order."""
     last = (now - NIGHT - late).date()

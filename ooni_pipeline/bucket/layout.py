@@ -78,6 +78,10 @@ class Layout:
         """Keyed digests of the bridges that buckets were sanitised with."""
         return self.private / "manifests" / "known_bridges.json"
 
+    def site(self) -> Path:
+        """What the public site shows, noted when it was made."""
+        return self.private / "manifests" / "site.json"
+
     def rejected(self, stage: Stage, bucket_date: dt.date) -> Path:
         return self.private / "rejected" / stage.value / bucket_date.isoformat()
 
@@ -94,7 +98,7 @@ class Layout:
 
     def held_dates(self) -> list[dt.date]:
         """The dates of which reports are held or were decided on, in order."""
-        return sorted({*_dates(self.private / "decisions", ".json"), *_dates(self.private / "held", "")})
+        return sorted({*dates_of(self.private / "decisions", ".json"), *dates_of(self.private / "held", "")})
 
     def withdrawn(self) -> Path:
         """The records of what was withdrawn, with its tombstones: kept for ever, and in the backup."""
@@ -122,14 +126,15 @@ class Layout:
 
     def manifest_dates(self, stage: Stage) -> list[dt.date]:
         """The dates for which a stage has a manifest, in order."""
-        return _dates(self.manifests(stage), ".json")
+        return dates_of(self.manifests(stage), ".json")
 
     def forgotten_dates(self, stage: Stage) -> list[dt.date]:
         """The dates for which a manifest of a stage was put aside, in order."""
-        return _dates(self.manifests(stage), ".forgotten.json")
+        return dates_of(self.manifests(stage), ".forgotten.json")
 
 
-def _dates(directory: Path, suffix: str) -> list[dt.date]:
+def dates_of(directory: Path, suffix: str = "") -> list[dt.date]:
+    """The dates that name files, or directories, there with this suffix, in order."""
     if not directory.is_dir():
         return []
     dates = []

@@ -6,13 +6,10 @@ exchange for the former one where there is one. The same reports give the same b
 
 from __future__ import annotations
 
-import ctypes
 import datetime as dt
 import gzip
 import hashlib
-import os
 import shutil
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,16 +17,14 @@ from ooni_pipeline.bucket.files import file_digest, flush
 from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.bucket.manifest import Manifest, ReportRecord, moment, read_proof, timestamp
 from ooni_pipeline.bucket.pool import PoolFactory, Progress, process_pool, run_all
+from ooni_pipeline.bucket.replace import make_public, open_to_everybody, put_in_place
 from ooni_pipeline.bucket.room import Room, needed
 from ooni_pipeline.bucket.stage import checked_file, upstream_kept
 from ooni_pipeline.errors import BucketError, TransferError
 from ooni_pipeline.report.tally import Tally
-from ooni_pipeline.transfer.index_page import write_index
+from ooni_pipeline.site.bucket_page import write_index
 
-_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 _CHUNK = 1024 * 1024
-#: So long (seconds) the former directory stays whole for whoever has opened it and now reads its names.
-_MOMENT = 0.1
 
 
 @dataclass(frozen=True)
@@ -48,8 +43,10 @@ def publish_bucket(
     pool: PoolFactory = process_pool,
     progress: Progress = lambda done, total: None,
     room: Room = Room(),  # noqa: B008  # it is frozen
+    withdrawn: tuple[int, int] = (0, 0),
 ) -> Manifest:
-    """Publish what the sanitised manifest names, as one whole, and write the proof.
+    """Publish what the sanitised manifest names, as one whole, and write the proof. ``withdrawn`` are how
+    many reports and measurements were withdrawn from the bucket.
 
     Raises BucketError for a sanitised file whose bytes are not those that its manifest proves (nothing
     that the leak check has not passed is published) and where there is no ``room``, TransferError for one
@@ -57,7 +54,7 @@ def publish_bucket(
     """
     directory = layout.bucket(Stage.PUBLISHED, bucket_date)
     fresh, former = (directory.with_name(f".{directory.name}.{what}") for what in ("new", "old"))
-    _make_public(layout.public)
+    make_public(layout.public)
     for left in (fresh, former):  # by a run that died
         shutil.rmtree(left, ignore_errors=True)
     fresh.mkdir()
@@ -77,9 +74,8 @@ def publish_bucket(
             records.append(done)
             progress(len(records), len(jobs))
         records.sort(key=lambda record: record.report)
-        write_index(fresh, bucket_date, records)
-        for path in (*fresh.iterdir(), fresh):
-            path.chmod(0o755 if path.is_dir() else 0o644)  # in spite of our umask: this one is for everybody
+        write_index(fresh, bucket_date, records, withdrawn)
+        open_to_everybody(fresh)
         flush(fresh)
     put_in_place(fresh, directory, former)
     version = sanitised.version
@@ -100,37 +96,6 @@ def waits_until(
         return None
     until = moment(read_proof(layout, Stage.SANITISED, bucket_date).made) + hold
     return until if now < until else None
-
-
-def put_in_place(fresh: Path, directory: Path, former: Path) -> None:
-    """Give a finished directory its name in one step; the one that had it goes."""
-    if not directory.exists():
-        fresh.rename(directory)
-    elif _exchange(fresh, directory):
-        fresh.rename(former)
-    else:  # a file system that cannot exchange: the bucket is away for an instant
-        directory.rename(former)
-        fresh.rename(directory)
-    flush(directory.parent)
-    if former.exists():
-        time.sleep(_MOMENT)
-        shutil.rmtree(former)
-
-
-def _make_public(directory: Path) -> None:
-    """Make the public tree, open to everybody in spite of our umask."""
-    missing = [path for path in (directory, *directory.parents) if not path.exists()]
-    for path in reversed(missing):
-        path.mkdir(exist_ok=True)
-        path.chmod(0o755)
-
-
-def _exchange(one: Path, other: Path) -> bool:
-    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    if renameat2 is None:
-        return False
-    paths = os.fsencode(one), os.fsencode(other)
-    return bool(renameat2(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_EXCHANGE) == 0)
 
 
 def _compress(job: _Compression) -> ReportRecord:

@@ -7,7 +7,8 @@ SET LOCAL enable_nestloop = off;
 ANALYZE matched;
 CREATE TEMPORARY TABLE met ON COMMIT DROP AS
 SELECT
-    matched.kind, matched.name, m.id, m.input, m.report_id, m.test_start_time, m.probe_cc, m.probe_asn, m.test_name
+    matched.kind, matched.name, m.id, m.input, m.report_id, m.test_start_time, m.probe_cc, m.probe_asn, m.test_name,
+    m.report_filename
 FROM matched
 JOIN metrics AS m ON m.id = matched.measurement_id AND m.bucket_date = %(bucket_date)s;
 ANALYZE met;
@@ -29,12 +30,12 @@ tested_reports AS (
 )
 INSERT INTO fingerprint_matches (
     bucket_date, measurement_id, kind, name, fingerprints,
-    input, report_id, test_start_time, probe_cc, probe_asn, tested_count
+    input, report_id, test_start_time, probe_cc, probe_asn, tested_count, report_filename
 )
 SELECT
     %(bucket_date)s, met.id, met.kind, met.name, %(fingerprints)s,
     met.input, met.report_id, met.test_start_time, met.probe_cc, met.probe_asn,
-    coalesce(i.tested_count, r.tested_count)
+    coalesce(i.tested_count, r.tested_count), met.report_filename
 FROM met
 LEFT JOIN tested_inputs AS i
     ON met.kind <> 'vendor' AND i.input = met.input

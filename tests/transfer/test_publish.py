@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from ooni_pipeline.bucket import replace
 from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.bucket.manifest import Manifest, ReportRecord, timestamp
 from ooni_pipeline.errors import BucketError, TransferError
@@ -30,7 +31,8 @@ REPORTS = {
     "20160731T000001-http_host-id1-AS1-GR-probe-0.2.0": '{"a": 1}\n{"a": 2}\n',
     "20160731T000002-web_connectivity-id2-AS22-IT-probe-0.2.0": '{"b": 1}\n',
 }
-INDICES = ["SHA256SUMS", "index.html", "index.json"]
+ORDERS = ["by-country", "by-measurements", "by-network", "by-size", "by-test", "index"]
+INDICES = ["SHA256SUMS", *(f"{order}.html" for order in ORDERS), "index.json"]
 
 
 @pytest.fixture
@@ -95,7 +97,7 @@ def test_a_download_can_be_checked(layout: Layout) -> None:
     directory = layout.bucket(Stage.PUBLISHED, DATE)
     check = ["sha256sum", "--check", "--strict", "SHA256SUMS"]
     done = subprocess.run(check, cwd=directory, capture_output=True, text=True, check=True)
-    assert done.stdout.count(": OK\n") == len(REPORTS)
+    assert done.stdout.count(": OK\n") == len(REPORTS) + len(INDICES) - 1
 
 
 def test_the_index_for_programs(layout: Layout) -> None:
@@ -153,7 +155,8 @@ def test_a_bucket_of_no_reports(layout: Layout) -> None:
     sanitise(layout, {})
     assert put(layout).reports == []
     assert sorted(published(layout)) == INDICES
-    assert published(layout)["SHA256SUMS"] == b""
+    named = [line.split()[1] for line in published(layout)["SHA256SUMS"].decode().splitlines()]
+    assert named == INDICES[1:]
     assert json.loads(published(layout)["index.json"])["reports"] == []
 
 
@@ -246,7 +249,7 @@ def test_whoever_looks_sees_the_former_bucket_or_the_new_one(layout: Layout) -> 
 
 
 def test_where_directories_cannot_be_exchanged(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publish, "_exchange", lambda one, other: False)
+    monkeypatch.setattr(replace, "_exchange", lambda one, other: False)
     for reports in (REPORTS, {}, REPORTS):
         sanitise(layout, reports)
         put(layout)
@@ -255,13 +258,13 @@ def test_where_directories_cannot_be_exchanged(layout: Layout, monkeypatch: pyte
 
 
 def publish_and_die(layout: Layout, moment: str) -> None:
-    patch, exchange, rename = pytest.MonkeyPatch(), publish._exchange, Path.rename
+    patch, exchange, rename = pytest.MonkeyPatch(), replace._exchange, Path.rename
     if moment == "index":
         patch.setattr(publish, "write_index", die)
     elif moment == "exchange":
-        patch.setattr(publish, "_exchange", lambda one, other: die(exchange(one, other)))
+        patch.setattr(replace, "_exchange", lambda one, other: die(exchange(one, other)))
     elif moment == "no exchange":
-        patch.setattr(publish, "_exchange", lambda one, other: False)
+        patch.setattr(replace, "_exchange", lambda one, other: False)
         patch.setattr(Path, "rename", lambda path, target: die(rename(path, target)))
     elif moment == "manifest":
         patch.setattr(Manifest, "write", die)
