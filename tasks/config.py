@@ -10,12 +10,9 @@ import datetime as dt
 import difflib
 import functools
 import os
-<<<<<<< HEAD
+import re
 import time
 from collections.abc import Iterable, Iterator
-=======
-import re
->>>>>>> e734d66 (The public site: front page, countries, dated tables, log of changes, made by PublishSite after each refresh)
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
