@@ -5,11 +5,12 @@ from __future__ import annotations
 import luigi
 
 from ooni_pipeline.bucket.layout import Stage
-from ooni_pipeline.transfer.backup import backup_bucket
+from ooni_pipeline.transfer.backup import PUT_AGAIN, backup_bucket
 from ooni_pipeline.transfer.remove import remove_fetched
 from tasks import config
-from tasks.base import BucketTask, Progress, utc_now
+from tasks.base import BucketTask, Progress, logger, utc_now
 from tasks.fetch import FetchReports
+from tasks.restore import bring_back_freed
 from tasks.targets import ManifestTarget
 
 
@@ -23,7 +24,22 @@ class BackupReports(BucketTask):
         return ManifestTarget(Stage.BACKUP, self.bucket_date)
 
     def work(self, progress: Progress) -> None:
-        backup_bucket(self.layout, self.bucket_date, config.store(), utc_now(), progress, config.room())
+        manifest = backup_bucket(
+            self.layout,
+            self.bucket_date,
+            config.store(),
+            utc_now(),
+            progress,
+            config.room(),
+            config.connections(),
+        )
+        if again := manifest.facts.get(PUT_AGAIN):
+            logger.warning(
+                "bucket %s: %s objects of the backup were no longer what had been put there; they were put "
+                "again. Find out who changes them",
+                self.bucket_date,
+                again,
+            )
 
 
 class RemoveFetchedReports(BucketTask):
@@ -36,5 +52,6 @@ class RemoveFetchedReports(BucketTask):
         return ManifestTarget(Stage.REMOVED, self.bucket_date)
 
     def work(self, progress: Progress) -> None:
+        bring_back_freed(self.layout, self.bucket_date, progress)
         with config.open_collectors() as collectors:
             remove_fetched(self.layout, self.bucket_date, collectors, utc_now(), progress)

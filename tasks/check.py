@@ -26,7 +26,6 @@ from ooni_pipeline.bucket.process import described, running_for, spoken
 from ooni_pipeline.database.freshness import freshness
 from ooni_pipeline.database.markers import buckets_in_views, loaded_buckets
 from ooni_pipeline.errors import BucketError, DatabaseError, PipelineError
-from ooni_pipeline.transfer.stores import DirectoryStore
 from tasks import config, notify
 from tasks.base import utc_now
 from tasks.command import command
@@ -81,7 +80,7 @@ def problems_of_disks(layout: Layout) -> Iterator[str]:
     least = config.section(config.check).free_percent
     store = config.store()
     places = {"private": layout.private, "public": layout.public}
-    if isinstance(store, DirectoryStore):
+    if store.directory is not None:
         places["backup"] = store.directory
     seen: set[int] = set()
     for name, path in places.items():

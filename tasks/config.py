@@ -30,7 +30,8 @@ from ooni_pipeline.sanitise.settings import ANNOTATIONS, Settings, header_patter
 from ooni_pipeline.site.front import SiteSettings
 from ooni_pipeline.transfer.collectors import Collector, DirectoryCollector
 from ooni_pipeline.transfer.gated import GatedCollector
-from ooni_pipeline.transfer.stores import DirectoryStore, Store
+from ooni_pipeline.transfer.stores import Store
+from tasks.backup_store import NONE, make_store
 
 #: What [sanitise] calls it to leave as it is what it would cut.
 KEEP = "keep"
@@ -59,6 +60,23 @@ class backup(luigi.Config):
     """[backup]: where the private copy goes."""
 
     url = luigi.Parameter()
+    endpoint_url = luigi.Parameter(default="")
+    region = luigi.Parameter(default="")
+    server_side_encryption = luigi.ChoiceParameter(
+        choices=["AES256", "aws:kms", "aws:kms:dsse", NONE], default="AES256"
+    )
+    storage_class = luigi.Parameter(default="")
+    connections = luigi.IntParameter(default=8)
+    attempts = luigi.IntParameter(default=6)
+    timeout = luigi.IntParameter(default=60)
+    encrypt_to = luigi.Parameter(default="")
+    identity = luigi.Parameter(default="")
+
+
+class raw(luigi.Config):
+    """[raw]: how long raw files lie here."""
+
+    keep_days = luigi.IntParameter(default=0)
 
 
 class processing(luigi.Config):
@@ -125,6 +143,7 @@ SECTIONS: tuple[type[luigi.Config], ...] = (
     paths,
     fetch,
     backup,
+    raw,
     processing,
     sanitise,
     publish,
@@ -252,11 +271,20 @@ def _far_collector(place: str) -> Collector:
 
 def store() -> Store:
     """The backup."""
-    url = section(backup).url
-    parts = urlsplit(url)
-    if parts.scheme in ("", "file") and not parts.netloc and parts.path.startswith("/"):
-        return DirectoryStore(Path(parts.path))
-    raise ConfigurationError(f"luigi.cfg: [backup] url: {_shown(url)} is no absolute directory")
+    return make_store(section(backup), layout())
+
+
+def connections() -> int:
+    """How many objects of the backup are moved at a time."""
+    return int(section(backup).connections)
+
+
+def keep_days() -> int:
+    """How many days raw files lie here before ``tasks.cleanup`` may free them; 0: for ever."""
+    days = int(section(raw).keep_days)
+    if days < 0:
+        raise ConfigurationError("luigi.cfg: [raw] keep_days is less than 0")
+    return days
 
 
 def _shown(place: str) -> str:

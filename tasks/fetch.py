@@ -12,10 +12,9 @@ from ooni_pipeline.bucket.layout import Stage
 from ooni_pipeline.bucket.process import SINCE_BOOT, since_boot
 from ooni_pipeline.errors import BucketError, PipelineError
 from ooni_pipeline.transfer.fetch import fetch_bucket, make_plan, unreached
-from ooni_pipeline.transfer.raw_bucket import adopt_others
-from ooni_pipeline.transfer.restore import restore_bucket
 from tasks import config
 from tasks.base import BucketTask, Progress, logger, utc_now
+from tasks.restore import bring_back
 from tasks.targets import ManifestTarget
 
 
@@ -53,21 +52,17 @@ class FetchReports(BucketTask):
                 raise
 
     def _restore(self, progress: Progress, *, must: bool) -> bool:
-        """Bring the bucket back from the backup, where it is; what lies here beside it is adopted.
+        """Bring the bucket back from the backup, where it is.
 
         On its own day the backup is only asked whether it was lost: that it cannot tell stops nothing.
         """
         try:
-            if not restore_bucket(self.layout, self.bucket_date, config.store(), progress):
-                return False
+            return bring_back(self.layout, self.bucket_date, progress)
         except PipelineError as error:
             if must:
                 raise
             logger.warning("cannot ask the backup for bucket %s: %s", self.bucket_date, error)
             return False
-        adopt_others(self.layout, self.bucket_date, id_key(self.layout.id_key()), utc_now())
-        logger.warning("bucket %s came back from the backup", self.bucket_date)
-        return True
 
     def _fetch(self, now: dt.datetime, progress: Progress) -> None:
         layout, date = self.layout, self.bucket_date

@@ -18,6 +18,7 @@ from ooni_pipeline.normalise.reports import normalise_report
 from tasks import config
 from tasks.base import BucketTask, Progress, utc_now
 from tasks.fetch import FetchReports
+from tasks.restore import bring_back_freed
 from tasks.targets import ManifestTarget
 
 
@@ -54,4 +55,5 @@ class NormaliseReports(BucketTask):
         return ManifestTarget(Stage.NORMALISED, self.bucket_date)
 
     def work(self, progress: Progress) -> None:
+        bring_back_freed(self.layout, self.bucket_date, progress)
         normalise_bucket(self.layout, self.bucket_date, id_key(self.layout.id_key()), progress)

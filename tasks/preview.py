@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ooni_pipeline.bucket.cleaned import refuse_cleaned
 from ooni_pipeline.bucket.decisions import read_cases
 from ooni_pipeline.bucket.forget import Matching
 from ooni_pipeline.bucket.keys import id_key
@@ -89,6 +90,7 @@ def proven(layout: Layout, bucket_date: dt.date) -> Before:
             f"{bucket_date} brings them back from the backup"
         )
     raw = read_proof(layout, Stage.RAW, bucket_date)
+    refuse_cleaned(layout, raw)
     try:
         for record in raw.usable().values():
             checked_file(layout.bucket(Stage.RAW, bucket_date), record)

@@ -13,10 +13,10 @@ from botocore.exceptions import (
     NoCredentialsError,
     PartialCredentialsError,
     ReadTimeoutError,
-    ResponseParserError,
     SSLError,
 )
 from botocore.exceptions import ConnectionError as NotConnected
+from botocore.parsers import ResponseParserError
 
 from ooni_pipeline.errors import TransferError
 
@@ -70,7 +70,7 @@ def told(where: str, doing: str) -> Iterator[None]:
     what was asked. It never quotes what the library says: that may hold a header or a URL with a secret."""
     try:
         yield
-    except (BotoCoreError, ClientError, HTTPClientError) as error:
+    except (BotoCoreError, ClientError, HTTPClientError, ResponseParserError) as error:
         raise TransferError(f"{where}: cannot {doing}: {_why(error)}") from None
 
 
