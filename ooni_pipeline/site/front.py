@@ -12,6 +12,7 @@ from string import Template
 from typing import Any
 
 from ooni_pipeline.bucket.manifest import timestamp
+from ooni_pipeline.report.names import UNKNOWN_CC
 from ooni_pipeline.site.bucket_page import FORMAT, INDEX
 from ooni_pipeline.site.changes import NAME, Summary
 from ooni_pipeline.site.countries import CountryIndex
@@ -110,13 +111,13 @@ def _front(shown_: Shown, settings: SiteSettings, years: list[int]) -> str:
         link(f"countries/{country.code}/index.html", shown(country.name or country.code))
         for country in blocked[:40]
     )
+    known = sum(country.code != UNKNOWN_CC for country in shown_.countries)
     latest = sorted(shown_.buckets.items(), reverse=True)[:_LATEST]
     body = f"""<p>What volunteers' probes measured of blocked sites, services and tools: every report, freed
 of what would harm a person, for everybody to download. {link("about.html", "How to read and use it")}.</p>
 <p>{state}, next at {moment(shown_.next_night)} (UTC); these pages were made at {moment(shown_.made)}.</p>
 <p>{number(totals["measurements"])} measurements in {number(totals["reports"])} reports of
-{number(len(shown_.buckets))} buckets, from {number(len(shown_.countries))} countries;
-{number(totals["size"])} bytes.</p>
+{number(len(shown_.buckets))} buckets, from {number(known)} countries; {number(totals["size"])} bytes.</p>
 <h2>Countries</h2>
 <p class="list">{countries}</p>
 <p>{link("countries/index.html", "All countries")}</p>

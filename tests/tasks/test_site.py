@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import csv
-import datetime as dt
-import gzip
-import hashlib
-import html
-import json
-import os
-import re
-import shutil
-import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from html.parser import HTMLParser
-from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
-import psycopg2
 import pytest
 
-from ooni_pipeline.bucket.layout import Stage
-from tests.conftest import Browse
 from tests.parts.nginx import Nginx, serving
 from tests.tasks.conftest import Pipeline
 
