@@ -133,6 +133,14 @@ class check(luigi.Config):
     held_days = luigi.IntParameter(default=7)
 
 
+class withdraw(luigi.Config):
+    """[withdraw]: how long copies are kept that the pipeline cannot reach."""
+
+    dumps_days = luigi.IntParameter(default=0)
+    snapshots_days = luigi.IntParameter(default=0)
+    mirror_hours = luigi.IntParameter(default=0)
+
+
 class notify(luigi.Config):
     """[notify]: who is told of a fault."""
 
@@ -150,6 +158,7 @@ SECTIONS: tuple[type[luigi.Config], ...] = (
     fingerprints,
     database,
     check,
+    withdraw,
     notify,
 )
 

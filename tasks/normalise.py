@@ -11,6 +11,7 @@ from ooni_pipeline.bucket.keys import id_key
 from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.bucket.manifest import Manifest
 from ooni_pipeline.bucket.stage import process_bucket
+from ooni_pipeline.bucket.withdraw_queue import RAW, Waiting, add_waiting
 from ooni_pipeline.bucket.withdrawn import tombstones
 from ooni_pipeline.normalise import VERSION
 from ooni_pipeline.normalise.duplicates import drop_duplicates
@@ -56,4 +57,6 @@ class NormaliseReports(BucketTask):
 
     def work(self, progress: Progress) -> None:
         bring_back_freed(self.layout, self.bucket_date, progress)
-        normalise_bucket(self.layout, self.bucket_date, id_key(self.layout.id_key()), progress)
+        made = normalise_bucket(self.layout, self.bucket_date, id_key(self.layout.id_key()), progress)
+        if made.tally().withdrawn:  # they came back in other reports, where they still lie
+            add_waiting(self.layout, [Waiting(RAW, self.bucket_date.isoformat(), made.made)])

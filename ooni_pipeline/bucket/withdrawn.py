@@ -81,7 +81,7 @@ class Tombstones:
         self._entries = frozenset[str]().union(*(record.entries for record in records))
 
     def __reduce__(self) -> tuple[Any, tuple[Path, bytes, tuple[str, ...]]]:
-        return _tombstones, (self._directory, self._key, tuple(_names(self._directory)))
+        return _tombstones, (self._directory, self._key, tuple(record_names(self._directory)))
 
     def __bool__(self) -> bool:
         return bool(self._reports or self._former or self._entries)
@@ -143,13 +143,14 @@ def withdrawn_counts(layout: Layout, bucket_date: dt.date) -> tuple[int, int]:
     return sum(reports for reports, _ in counts), sum(measurements for _, measurements in counts)
 
 
-def _names(directory: Path) -> list[str]:
+def record_names(directory: Path) -> list[str]:
+    """The files of the records in a directory, the oldest first."""
     paths = directory.iterdir() if directory.is_dir() else ()
     return sorted(path.name for path in paths if path.suffix == ".json" and not path.name.startswith("."))
 
 
 def _records(directory: Path, key: bytes | None) -> Iterator[Withdrawal]:
-    for name in _names(directory):
+    for name in record_names(directory):
         path = directory / name
         try:
             yield parse_withdrawal(path.read_bytes(), path.stem, key)

@@ -1,0 +1,224 @@
+"""``python -m tasks.withdraw``: a report or a measurement goes from everywhere, and does not come back."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pwd
+import secrets
+import sys
+import uuid
+
+from ooni_pipeline.bucket.keys import read_key
+from ooni_pipeline.bucket.layout import Layout, Stage
+from ooni_pipeline.bucket.lock import one_writer
+from ooni_pipeline.bucket.manifest import timestamp
+from ooni_pipeline.bucket.withdraw_queue import Work, keep_work, unfinished_work, waiting, work_done
+from ooni_pipeline.bucket.withdrawn import record_withdrawal, tombstones, withdrawals
+from ooni_pipeline.errors import BucketError, ConfigurationError
+from ooni_pipeline.sanitise.wanted import Wanted
+from ooni_pipeline.transfer.tombstone_copies import exchange_records
+from tasks import config
+from tasks.base import utc_now
+from tasks.base import waiting as waits_for
+from tasks.command import command, date, days
+from tasks.withdraw_selection import Selection
+from tasks.withdrawing import SWEEP, carry_out, stages_done, sweep, work_off
+
+
+def selected(
+    parser: argparse.ArgumentParser, arguments: argparse.Namespace, layout: Layout, key: bytes
+) -> tuple[Selection, Wanted | None]:
+    """What the operator means, and every copy of it."""
+    selection, sought = Selection(layout, key), None
+    buckets = layout.manifest_dates(Stage.RAW)
+    if arguments.first:
+        wanted = set(days(parser, arguments.first, arguments.last or arguments.first))
+        buckets = [bucket for bucket in buckets if bucket in wanted]
+    if arguments.file:
+        bucket, _, name = arguments.file.partition("/")
+        selection.add_report(date(bucket), name)
+    elif arguments.report_id:
+        selection.add_report_id(arguments.report_id)
+    elif arguments.id:
+        selection.add_ids([str(arguments.id)], buckets if arguments.first else [])
+    else:
+        if sys.stdin.isatty():
+            print("the address, or another text, in one line: ", end="", file=sys.stderr, flush=True)
+        try:
+            sought = Wanted(sys.stdin.readline())
+        except ValueError as error:
+            raise ConfigurationError(
+                f"what was read from standard input cannot be looked for: {error}"
+            ) from None
+        selection.add_sought(sought, buckets)
+    selection.add_copies()
+    return selection, sought
+
+
+def show(selection: Selection) -> None:
+    """What would go, report by report, for the operator's eyes; and what cannot be seen."""
+    for (bucket_date, report), (record, what) in sorted(selection.found.items()):
+        lies = f"on collector {record.collector}" if record.collector else "put here by hand"
+        amount = "whole" if what.whole else f"{what.entries} entries of it"
+        print(f"{bucket_date}  {report}  {amount}, {len(what.ids)} measurements, {lies}")
+    for bucket_date, number in sorted(selection.absent.items()):
+        print(
+            f"{bucket_date}  {number} raw reports are not here, nobody has looked into them: luigi --module "
+            f"tasks.restore RestoreReports --bucket-date {bucket_date}, then type it again"
+        )
+    reports = sum(what.whole for _, what in selection.found.values())
+    entries = sum(what.entries for _, what in selection.found.values() if not what.whole)
+    buckets = len({bucket_date for bucket_date, _ in selection.found})
+    print(f"{reports} whole reports and {entries} entries of others, in {buckets} buckets")
+
+
+def confirmed() -> bool:
+    """Ask on the terminal, which standard input need not be."""
+    try:
+        with open("/dev/tty", "r+", encoding="utf-8") as terminal:
+            terminal.write("Withdraw that from everywhere, for ever? Type yes: ")
+            terminal.flush()
+            return terminal.readline().strip() == "yes"
+    except OSError:
+        raise ConfigurationError("nobody can be asked here: look with --dry-run, then add --yes") from None
+
+
+def begin(layout: Layout, key: bytes, selection: Selection, by: str, why: str) -> Work:
+    """Write down what is to be done, then the tombstones, here and in the backup: from here on it goes."""
+    now = utc_now()
+    name = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+    dates = {bucket_date for bucket_date, _ in selection.found}
+    stages = {bucket_date.isoformat(): stages_done(layout, bucket_date) for bucket_date in sorted(dates)}
+    work = Work(name, selection.targets(), stages)
+    keep_work(layout, work)
+    record_withdrawal(layout, selection.act(name, timestamp(now), by, why), key)
+    exchange_records(layout, config.store(), key)
+    return work
+
+
+def finish(layout: Layout, key: bytes) -> list[str]:
+    """Finish what an earlier run began, after the backup has told what was withdrawn elsewhere, and work off
+    what is due. Returns what could not be done, in words."""
+    came = exchange_records(layout, config.store(), key)
+    acts = {act.name: act for act in withdrawals(layout, key)}
+    problems: list[str] = []
+    for work in unfinished_work(layout):
+        if work.act == SWEEP or work.act in acts:
+            problems += carry_out(layout, work)
+        else:  # it died before its tombstones were there, so before anything was deleted
+            work_done(layout, work)
+    stones = tombstones(layout, key)
+    back = [day for name in came for day in acts[name.removesuffix(".json")].counts]
+    problems += sweep(layout, back, stones)
+    return problems + work_off(layout, stones)
+
+
+def told(layout: Layout, problems: list[str]) -> int:
+    """Say what is left; exit status 0 when that is only what is queued."""
+    for item in waiting(layout):
+        print(f"queued: bucket {item.bucket}: {item.told}")
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    if problems:
+        print("to go on with what is left: python -m tasks.withdraw --due", file=sys.stderr)
+    return 1 if problems else 0
+
+
+def _checked_why(why: str, selection: Selection, sought: Wanted | None) -> None:
+    """The reason is kept for ever, and in the backup: it must not say what goes."""
+    names = [report for _, report in selection.found]
+    ids = [one for _, what in selection.found.values() for one in what.ids]
+    if (sought is not None and sought.in_text(why)) or any(one in why for one in (*names, *ids)):
+        raise ConfigurationError("--why says what is withdrawn, and it is kept for ever: say it without")
+
+
+def _uuid(text: str) -> uuid.UUID:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an id like 0a1b2c3d-…") from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tasks.withdraw",
+        description="Withdraw a report, a measurement, or everything that holds an address: from the raw "
+        "reports, the rejected and the held, the backup with all its versions, the normalised and the "
+        "sanitised, the mirror, the database and its views, and the collector's archive. A tombstone, here "
+        "and in the backup, keeps it from coming back. What cannot be deleted yet is queued. A run that died "
+        "is finished by the next.",
+        epilog="Examples: python -m tasks.withdraw --dry-run --file 2016-08-01/REPORT.json; "
+        "python -m tasks.withdraw --id 0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9 --why 'a volunteer asked'; "
+        "python -m tasks.withdraw --address --why 'a volunteer asked', and the address on standard input; "
+        "python -m tasks.withdraw --due",
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--file", metavar="BUCKET/REPORT", help="a whole report, by its name in a bucket")
+    what.add_argument("--report-id", help="every report and measurement with this report_id")
+    what.add_argument("--id", type=_uuid, help="one measurement, by its id in the database and on the mirror")
+    what.add_argument(
+        "--address",
+        action="store_true",
+        help="every entry that holds an IP address, in any spelling, or another text, read from standard "
+        "input: it would be seen on the command line",
+    )
+    what.add_argument("--due", action="store_true", help="finish what is left or due, for cron")
+    parser.add_argument(
+        "--from", dest="first", type=date, help="look into the raw reports of buckets from here on"
+    )
+    parser.add_argument("--to", dest="last", type=date, help="to here; --from, when left out")
+    parser.add_argument("--why", default="", help="the reason, which is kept for ever; required")
+    parser.add_argument("--by", help="who wants it, when that is not who types it")
+    parser.add_argument("--dry-run", action="store_true", help="list what would go; change nothing")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument(
+        "--rewrite-tables",
+        action="store_true",
+        help="write the tables anew (VACUUM FULL), so that no byte of a deleted row is left in their files; "
+        "nobody can read them meanwhile",
+    )
+    return parser
+
+
+@command
+def main() -> int:
+    parser = _parser()
+    arguments = parser.parse_args()
+    if arguments.last and not arguments.first:
+        parser.error("--to needs --from")
+    if not (arguments.due or arguments.dry_run or arguments.why.strip()):
+        parser.error("--why is required: somebody will ask")
+    layout = config.layout()
+    if not layout.id_key().exists():
+        if arguments.due:
+            return 0
+        raise BucketError(f"{layout.id_key()} is not here, so no bucket is")
+    key = read_key(layout.id_key())
+    if arguments.dry_run:
+        selection, _ = selected(parser, arguments, layout, key)
+        show(selection)
+        return 1 if selection.absent else 0
+    with one_writer(layout.lock("withdraw"), waits_for("withdraw")):
+        problems = finish(layout, key)
+        if arguments.due:
+            return told(layout, problems)
+        selection, sought = selected(parser, arguments, layout, key)
+        show(selection)
+        _checked_why(arguments.why, selection, sought)
+        if not selection.found:
+            return told(layout, problems) or (1 if selection.absent else 0)
+        if not arguments.yes and not confirmed():
+            print("nothing was withdrawn")
+            return 1
+        by = arguments.by or pwd.getpwuid(os.getuid()).pw_name
+        work = begin(layout, key, selection, by, arguments.why.strip())
+        problems += carry_out(layout, work, full=arguments.rewrite_tables)
+        status = told(layout, problems)
+        if not status:
+            print("withdrawn")
+        return status or (1 if selection.absent else 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,307 @@
+"""Carrying out withdrawals: bucket by bucket, so that a run that dies is finished by the next one."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime as dt
+from collections.abc import Iterable, Iterator
+
+from ooni_pipeline.bucket.forget import forget_bucket
+from ooni_pipeline.bucket.keys import read_key
+from ooni_pipeline.bucket.layout import Layout, Stage
+from ooni_pipeline.bucket.lock import one_writer
+from ooni_pipeline.bucket.manifest import Manifest, moment, timestamp
+from ooni_pipeline.bucket.scratch import remove
+from ooni_pipeline.bucket.withdraw_queue import (
+    BACKUP,
+    COLLECTOR,
+    DUMPS,
+    EXPIRING,
+    MIRROR,
+    RAW,
+    SNAPSHOTS,
+    Target,
+    Waiting,
+    Work,
+    add_waiting,
+    changing,
+    keep_work,
+    waiting,
+    work_done,
+)
+from ooni_pipeline.bucket.withdrawn import Tombstones, tombstones
+from ooni_pipeline.database.markers import forget_loads, is_loaded
+from ooni_pipeline.database.withdrawing import vacuum
+from ooni_pipeline.errors import PipelineError, TransferError
+from ooni_pipeline.transfer.collectors import CHANGED, GONE, REMOVED
+from ooni_pipeline.transfer.withdraw import (
+    delete_derived,
+    erase_from_backup,
+    take_out_of_raw,
+    take_out_of_removed,
+)
+from tasks import config
+from tasks.backup import BackupReports
+from tasks.base import BucketTask, utc_now
+from tasks.base import waiting as waits_for
+from tasks.forget import LOAD, STAGES
+from tasks.load import LoadMeasurements
+from tasks.normalise import NormaliseReports
+from tasks.publish import PublishReports
+from tasks.redo import refresh, run
+from tasks.sanitise import SanitiseReports
+
+#: What is done again, in this order: the mirror, which anybody reads, before the database.
+_AGAIN: dict[str, type[BucketTask]] = {
+    Stage.NORMALISED.value: NormaliseReports,
+    Stage.SANITISED.value: SanitiseReports,
+    Stage.PUBLISHED.value: PublishReports,
+    LOAD: LoadMeasurements,
+}
+#: The act of a work list that only carries out tombstones which are there already.
+SWEEP = "sweep"
+
+
+def stages_done(layout: Layout, bucket_date: dt.date) -> list[str]:
+    """Which stages of a bucket are done, and so must be done again."""
+    done = [
+        stage.value
+        for stage in Stage
+        if layout.manifest(stage, bucket_date).exists() or layout.forgotten(stage, bucket_date).exists()
+    ]
+    return done + [LOAD] * is_loaded(config.database_url(start=True), bucket_date)
+
+
+def sweep_targets(layout: Layout, bucket_date: dt.date, stones: Tombstones) -> list[Target]:
+    """The reports of a bucket that hold what has a tombstone, as far as proofs tell."""
+    path = layout.manifest(Stage.RAW, bucket_date)
+    if not path.exists():
+        return []
+    again = layout.manifest(Stage.NORMALISED, bucket_date)
+    came = {r.report for r in Manifest.read(again).reports if r.counts.withdrawn} if again.exists() else set()
+    targets = []
+    for record in Manifest.read(path).reports:
+        whole = bool(record.content) and stones.report(record.content)
+        if whole or record.report in came or (record.content and stones.former(record.content)):
+            targets.append(
+                Target(
+                    bucket_date.isoformat(), record.report, whole, record.name or "", record.digest,
+                    record.content, record.collector, record.path,
+                )
+            )  # fmt: skip
+    return targets
+
+
+def sweep(layout: Layout, bucket_dates: Iterable[dt.date], stones: Tombstones) -> list[str]:
+    """Carry out the tombstones that there are on buckets into which something came back. Returns what could
+    not be done, in words."""
+    targets, stages = [], {}
+    for bucket_date in sorted(set(bucket_dates)):
+        if found := sweep_targets(layout, bucket_date, stones):
+            targets += found
+            stages[bucket_date.isoformat()] = stages_done(layout, bucket_date)
+    if not targets:
+        return []
+    work = Work(SWEEP, tuple(targets), stages)
+    keep_work(layout, work)
+    return carry_out(layout, work)
+
+
+def carry_out(layout: Layout, work: Work, *, full: bool = False) -> list[str]:
+    """Delete what a work list names from everywhere, and do again what depends on it. Returns what could not
+    be done, in words: then the list stays, and another run goes on. What cannot go yet is in the queue."""
+    stones = tombstones(layout, read_key(layout.id_key()))
+    buckets: dict[dt.date, list[Target]] = {}
+    for target in work.targets:
+        buckets.setdefault(target.bucket_date, []).append(target)
+    problems, loaded = [], []
+    with one_writer(layout.lock("scratch")):  # of a preview that was killed
+        remove(layout.scratch())
+    for bucket_date, targets in sorted(buckets.items()):
+        stages = work.stages.get(bucket_date.isoformat(), [])
+        try:
+            _bucket(layout, bucket_date, targets, stages, stones, work.act)
+        except PipelineError as error:
+            problems.append(f"bucket {bucket_date}: {error}")
+        if LOAD in stages:
+            loaded.append(bucket_date)
+    if loaded and not problems:
+        if not refresh(loaded):
+            problems.append("the views are not refreshed")
+        else:
+            try:
+                vacuum(config.database_url(start=True), loaded, full=full)
+            except PipelineError as error:
+                problems.append(f"the database is not vacuumed: {error}")
+    if not problems:
+        add_waiting(layout, _copies(work))
+        work_done(layout, work)
+    return problems
+
+
+@contextlib.contextmanager
+def _alone(bucket_date: dt.date) -> Iterator[None]:
+    """The bucket, while nobody works on any stage of it."""
+    waits = waits_for(f"withdraw of bucket {bucket_date}")
+    with contextlib.ExitStack() as locks:
+        tasks: list[type[BucketTask]] = [task for _, task in STAGES.values()]
+        for task in [*tasks, LoadMeasurements]:
+            locks.enter_context(one_writer(task(bucket_date=bucket_date).lock, waits))
+        yield
+
+
+def _bucket(
+    layout: Layout,
+    bucket_date: dt.date,
+    targets: list[Target],
+    stages: list[str],
+    stones: Tombstones,
+    act: str,
+) -> None:
+    reports = {target.report for target in targets}
+    with _alone(bucket_date):
+        take_out_of_raw(layout, bucket_date, targets, stones, stones.marks.key)
+        forget_bucket(layout, Stage.NORMALISED, bucket_date, reports.__contains__)
+        delete_derived(layout, bucket_date, reports)
+        take_out_of_removed(layout, bucket_date, reports)
+    failed = []
+    if LOAD in stages:
+        try:
+            forget_loads(config.database_url(start=True), bucket_date, bucket_date)
+        except PipelineError as error:
+            failed.append(str(error))
+            stages = [stage for stage in stages if stage != LOAD]
+    for stage, task in _AGAIN.items():
+        if stage in stages and not run(task(bucket_date=bucket_date)):
+            failed.append(f"{task.task_family} failed")
+            if task is not PublishReports:
+                break
+    _back_up(layout, bucket_date, targets, stages, act)
+    _ask_collectors(layout, bucket_date, targets, act)
+    if failed:
+        raise TransferError("; ".join(failed))
+
+
+def _back_up(
+    layout: Layout, bucket_date: dt.date, targets: list[Target], stages: list[str], act: str
+) -> None:
+    task = BackupReports(bucket_date=bucket_date)
+    with one_writer(task.lock, waits_for(f"withdraw of bucket {bucket_date}")):
+        erased = erase_from_backup(layout, bucket_date, targets, config.store())
+    kept = [one for one in erased if one.kept or one.kept_until]
+    tomorrow = timestamp(utc_now() + dt.timedelta(days=1))
+    add_waiting(
+        layout,
+        (
+            Waiting(BACKUP, bucket_date.isoformat(), one.kept_until or tomorrow, one.key, act=act)
+            for one in kept
+        ),
+    )
+    if Stage.BACKUP.value in stages and not run(task):
+        raise TransferError("BackupReports failed")
+
+
+def _ask_collectors(layout: Layout, bucket_date: dt.date, targets: list[Target], act: str) -> None:
+    """Have the files removed where they came from, if they still lie there; queue those of a collector that
+    is away. Of a report that was cut the collector's file goes once the backup holds the rest."""
+    now = timestamp(utc_now())
+    items = [
+        Waiting(COLLECTOR, target.bucket, now, target.path, target.collector, target.digest, act)
+        for target in targets
+        if target.collector and target.path and target.digest
+    ]
+    add_waiting(layout, items)  # first: it is not forgotten if we die
+    take_from_collectors(layout, items)
+
+
+def take_from_collectors(layout: Layout, items: list[Waiting]) -> None:
+    """Remove files on their collectors; what is done leaves the queue."""
+    by_name = {collector.name: collector for collector in config.collectors()}
+    done = []
+    for name in dict.fromkeys(item.where for item in items):
+        wanted = {item.what: item for item in items if item.where == name and _may_go(layout, item)}
+        if name not in by_name or not wanted:
+            continue
+        collector = by_name[name]
+        try:
+            fates = collector.remove({path: item.digest for path, item in wanted.items()})
+        except TransferError:  # the queue tells
+            continue
+        finally:
+            collector.close()
+        done += [wanted[path] for path, fate in fates.items() if fate in (REMOVED, GONE, CHANGED)]
+    with changing(layout) as queue:
+        gone = {(item.where, item.what) for item in done}
+        queue[:] = [one for one in queue if one.kind != COLLECTOR or (one.where, one.what) not in gone]
+
+
+def _may_go(layout: Layout, item: Waiting) -> bool:
+    """Whether a collector's file may go: nothing of it is only there. The backup holds what is left of it."""
+    bucket_date = dt.date.fromisoformat(item.bucket)
+    proof = layout.manifest(Stage.RAW, bucket_date)
+    return not proof.exists() or layout.manifest(Stage.BACKUP, bucket_date).exists()
+
+
+def _copies(work: Work) -> list[Waiting]:
+    """The copies that nobody can delete one by one: until when they are there."""
+    options, now, items = config.section(config.withdraw), utc_now(), []
+    for bucket, stages in work.stages.items():
+        for kind, hours, concerned in (
+            (DUMPS, 24 * options.dumps_days, LOAD in stages),
+            (SNAPSHOTS, 24 * options.snapshots_days, True),
+            (MIRROR, options.mirror_hours, Stage.PUBLISHED.value in stages),
+        ):
+            if hours > 0 and concerned:
+                items.append(Waiting(kind, bucket, timestamp(now + dt.timedelta(hours=hours)), act=work.act))
+    return items
+
+
+def work_off(layout: Layout, stones: Tombstones) -> list[str]:
+    """Do what the queue holds and is due. Returns what could not be done, in words."""
+    now = utc_now()
+    due = [item for item in waiting(layout) if moment(item.due) <= now]
+    problems: list[str] = []
+    again: set[dt.date] = set()
+    done = [item for item in due if item.kind in EXPIRING]
+    for item in due:
+        bucket_date = dt.date.fromisoformat(item.bucket)
+        try:
+            if item.kind == RAW:
+                problems += sweep(layout, [bucket_date], stones)
+                done.append(item)
+            elif item.kind == BACKUP and _erase(layout, item):
+                done.append(item)
+                if layout.manifest(Stage.RAW, bucket_date).exists():
+                    again.add(bucket_date)
+        except PipelineError as error:
+            problems.append(f"bucket {item.bucket}: {item.told}: {error}")
+    with changing(layout) as queue:
+        queue[:] = [item for item in queue if item not in done]
+    for bucket_date in sorted(again):
+        if not run(BackupReports(bucket_date=bucket_date)):
+            problems.append(f"bucket {bucket_date}: BackupReports failed")
+    take_from_collectors(layout, [item for item in due if item.kind == COLLECTOR])
+    return problems
+
+
+def _erase(layout: Layout, item: Waiting) -> bool:
+    """Delete an object whose retention has ended; False where it has not. One that the bucket has under the
+    same key again is put there anew: what is kept of it is younger than the withdrawal."""
+    bucket_date = dt.date.fromisoformat(item.bucket)
+    task = BackupReports(bucket_date=bucket_date)
+    with one_writer(task.lock, waits_for(f"withdraw of bucket {bucket_date}")):
+        path = layout.private / item.what
+        is_ours = path == layout.manifest(Stage.RAW, bucket_date) or _is_named(layout, bucket_date, path.name)
+        if is_ours:
+            layout.manifest(Stage.BACKUP, bucket_date).unlink(missing_ok=True)
+        erased = config.store().erase(item.what)
+        if erased.kept_until and (not is_ours or erased.kept_until <= item.due):
+            add_waiting(layout, [dataclasses.replace(item, due=erased.kept_until)])
+            return erased.kept_until > item.due  # it is in the queue anew
+        return not erased.kept or is_ours
+
+
+def _is_named(layout: Layout, bucket_date: dt.date, name: str) -> bool:
+    path = layout.manifest(Stage.RAW, bucket_date)
+    return path.exists() and any(record.name == name for record in Manifest.read(path).reports)
