@@ -108,7 +108,7 @@ class ObjectStore:
         self._private().sweep(self._key(prefix))
 
     def _key(self, key: str) -> str:
-        inside(key)
+        inside(key.removesuffix("/"))
         return self._prefix + key
 
     def _private(self) -> Client:

@@ -96,7 +96,7 @@ class SealedStore:
         return Erased(key, versions, until, kept=plain.kept or sealed.kept)
 
     def sweep(self, prefix: str) -> None:
-        sweep_parts(self._scratch / inside(prefix))
+        sweep_parts(self._scratch / inside(prefix.rstrip("/")))
         self._store.sweep(prefix)
 
     def is_sealed(self, key: str) -> bool:

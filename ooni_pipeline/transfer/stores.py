@@ -159,4 +159,4 @@ class DirectoryStore:
         return Erased(key, 1)
 
     def sweep(self, prefix: str) -> None:
-        sweep_parts(self._root / inside(prefix))
+        sweep_parts(self._root / inside(prefix.rstrip("/")))

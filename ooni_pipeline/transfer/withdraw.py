@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from ooni_pipeline.bucket.decisions import drop_cases
@@ -103,11 +103,17 @@ _ENDINGS = ("", ".json", ".jsonl", ".json.gz", ".jsonl.gz", ".yaml", ".yaml.gz",
 
 
 def erase_from_backup(
-    layout: Layout, bucket_date: dt.date, targets: Iterable[Target], store: Store
+    layout: Layout, bucket_date: dt.date, targets: Collection[Target], store: Store
 ) -> list[Erased]:
     """Delete the objects of these reports, and the bucket's manifest, which names them, in all versions. The
     bucket's own proof of the backup goes first: the backup is to be made again of what is here now."""
-    layout.manifest(Stage.BACKUP, bucket_date).unlink(missing_ok=True)
+    proof, aside = layout.manifest(Stage.BACKUP, bucket_date), layout.forgotten(Stage.BACKUP, bucket_date)
+    meant = {target.report for target in targets if target.bucket_date == bucket_date}
+    if proof.exists():  # of an encrypted backup nothing else tells what the other objects are
+        record = Manifest.read(proof)
+        record.reports = [one for one in record.reports if one.report not in meant]
+        record.write(aside)
+    proof.unlink(missing_ok=True)
     directory = layout.bucket(Stage.RAW, bucket_date)
     paths = [
         directory / target.name for target in targets if target.bucket_date == bucket_date and target.name
