@@ -96,12 +96,12 @@ class Sent:
 
 
 def is_as_known(store: Store, listed: Stored | None, known: Stored | None) -> bool:
-    """Whether an object is still the one that was put. Where the store's listing does not tell by its mark,
-    the store is asked for the digest: a directory reads the file for that."""
+    """Whether an object is still the one that was put: by the mark that the store's listing shows. Where there
+    is none the store is asked for the digest, for which a directory reads the file."""
     if listed is None or known is None or listed.size != known.size:
         return False
-    if listed.mark and listed.mark == known.mark:
-        return True
+    if listed.mark and known.mark:  # never the digest then: whoever changed it may have left our words on it
+        return listed.mark == known.mark
     return bool(known.digest) and store.digest(known.key) == known.digest
 
 
@@ -112,8 +112,9 @@ def held(
     listed, record = listing.get(key), known.get(key)
     if listed is None:
         return None
-    if record is not None and record.source == source and is_as_known(store, listed, record):
-        return dataclasses.replace(record, mark=listed.mark)
+    if record is not None and record.source == source:
+        known_still = is_as_known(store, listed, record)
+        return dataclasses.replace(record, mark=listed.mark) if known_still else None
     if store.digest(key) == source:  # nothing here knows of it, but it says itself what it is
         return dataclasses.replace(listed, digest=source, source=source)
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import json
 import secrets
 import shutil
@@ -57,7 +58,7 @@ class S3Server:
         """What boto3 finds the keys by."""
         return {"AWS_ACCESS_KEY_ID": self.access_key, "AWS_SECRET_ACCESS_KEY": self.secret_key}
 
-    @property
+    @functools.cached_property
     def client(self) -> Any:
         """A client that has nothing of ours."""
         return self.client_at(self.endpoint_url)

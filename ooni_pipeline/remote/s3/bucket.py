@@ -61,6 +61,7 @@ class Bucket:
         self._with = {"ServerSideEncryption": encryption, "StorageClass": storage_class}
         self._with = {option: value for option, value in self._with.items() if value}
         with told(self._where, "begin"):
+            self._session = boto3.session.Session()
             self._client: Any = self._made(Config(**self._options))
 
     def put(self, key: str, path: Path) -> Object:
@@ -202,4 +203,4 @@ class Bucket:
         return "", tuple(unknown)
 
     def _made(self, config: Config) -> Any:
-        return boto3.session.Session().client("s3", config=config, **self._place)
+        return self._session.client("s3", config=config, **self._place)
