@@ -31,7 +31,7 @@ BELOW: dict[Stage, tuple[Stage, ...]] = {
 #: aside whatever is forgotten, and each object that is still as it says is not put again.
 _KEPT = frozenset((Stage.BACKUP,))
 #: The stages that can carry over what has not changed instead of doing it again.
-CARRYING = frozenset((Stage.RAW, Stage.NORMALISED, Stage.SANITISED))
+CARRYING = frozenset((Stage.RAW, Stage.NORMALISED, Stage.SANITISED, Stage.REMOVED))
 #: Whether a report, given by its name, is meant.
 Matching = Callable[[str], bool]
 

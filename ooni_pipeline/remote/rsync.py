@@ -108,14 +108,15 @@ def arguments(
         f"--partial-dir={PARTIAL}",
         *(("--files-from=-", "--from0", "--no-recursive") if named else ("--recursive",)),
         *options,
-        f"--rsh={_ssh(account)}",
+        f"--rsh={shell(account)}",
         "--",
         f"{account.user}@{host}:{directory.rstrip('/')}/",
         f"{destination}/",
     ]
 
 
-def _ssh(account: Account) -> str:
+def shell(account: Account) -> str:
+    """The ssh that rsync is to use, in one word."""
     seconds = max(1, round(account.timeout))
     settings = {
         "BatchMode": "yes",

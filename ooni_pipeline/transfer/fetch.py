@@ -234,8 +234,9 @@ def _places(directory: Path, files: Iterable[Planned], key: bytes) -> list[Path]
     places = []
     for planned in files:
         path = directory / planned.name
-        names = names_of(planned.path, planned.digest, key)[0]
+        names = None
         while planned.digest and os.path.lexists(path) and not _holds(path, planned.digest):
+            names = names or names_of(planned.path, planned.digest, key)[0]
             path = directory / next(name for name in names if report_of(name) not in reports)
         reports.add(report_of(path.name))
         places.append(path)

@@ -67,7 +67,7 @@ def test_a_directory_that_cannot_be_written_is_one_line(pipeline: Pipeline) -> N
 def test_a_collector_that_is_not_there_is_told(pipeline: Pipeline) -> None:
     pipeline.receive("-GR-")
     pipeline.configure(fetch__collectors=f"{pipeline.archive} /nowhere/archive")
-    output = pipeline.nightly(None, "--log-level", "WARNING")
+    output = pipeline.nightly(None, "--log-level", "WARNING", expect=30)
     assert "goes without collector /nowhere/archive" in output
     assert "/nowhere/archive was not reached" in pipeline.verb("ledger", "--quiet", pipeline.today)
 
