@@ -23,6 +23,7 @@ from ooni_pipeline.bucket.freshness import (
 )
 from ooni_pipeline.bucket.layout import Layout
 from ooni_pipeline.bucket.process import described, running_for, spoken
+from ooni_pipeline.bucket.withdraw_queue import overdue
 from ooni_pipeline.database.freshness import freshness
 from ooni_pipeline.database.markers import buckets_in_views, loaded_buckets
 from ooni_pipeline.errors import BucketError, DatabaseError, PipelineError
@@ -126,8 +127,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tasks.check",
         description="Look whether last week's buckets are done, the views and the mirror up to date, the "
-        "reports as many as usual, the disks not full, and nothing hangs. Prints a line for each problem and "
-        "exits with 1; the limits stand in [check] of luigi.cfg.",
+        "reports as many as usual, the disks not full, withdrawals carried out, and nothing hangs. Prints a "
+        "line for each problem and exits with 1; the limits stand in [check] of luigi.cfg.",
         epilog="Examples: python -m tasks.check; python -m tasks.check --quiet (for cron: "
         "prints nothing when all is well)",
     )
@@ -140,6 +141,7 @@ def main() -> int:
         lambda: problems_of_buckets(layout, now, late),
         lambda: problems_of_disks(layout),
         problems_of_processes,
+        lambda: overdue(layout, now),
         lambda: waiting_long(layout, now, dt.timedelta(days=limits.held_days)),
     ):
         try:

@@ -8,6 +8,7 @@ import pwd
 import secrets
 import sys
 import uuid
+from pathlib import Path
 
 from ooni_pipeline.bucket.keys import read_key
 from ooni_pipeline.bucket.layout import Layout, Stage
@@ -76,7 +77,7 @@ def show(selection: Selection) -> None:
 def confirmed() -> bool:
     """Ask on the terminal, which standard input need not be."""
     try:
-        with open("/dev/tty", "r+", encoding="utf-8") as terminal:
+        with Path("/dev/tty").open("r+", encoding="utf-8") as terminal:
             terminal.write("Withdraw that from everywhere, for ever? Type yes: ")
             terminal.flush()
             return terminal.readline().strip() == "yes"

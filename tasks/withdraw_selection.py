@@ -44,10 +44,8 @@ class Selection:
         wanted = _ENDING.sub("", name)
         records = [r for r in self._proof(bucket_date).reports if wanted == r.report or name == r.name]
         if not records:
-            raise BucketError(
-                f"bucket {bucket_date} has no report of that name; {self.layout.manifest(Stage.RAW, bucket_date)} "
-                "lists what it has"
-            )
+            manifest = self.layout.manifest(Stage.RAW, bucket_date)
+            raise BucketError(f"bucket {bucket_date} has no report of that name; see {manifest}")
         self._look([self._of(bucket_date, record, whole=True) for record in records])
 
     def add_report_id(self, report_id: str) -> None:
@@ -72,7 +70,7 @@ class Selection:
         self._look([look for date in buckets for look in self._all_of(date)], sought=sought)
 
     def add_copies(self) -> None:
-        """The same reports and the same entries wherever else they lie: in other buckets, and as duplicates."""
+        """The same reports and entries wherever else they lie: in other buckets, and as duplicates."""
         known = -1
         while known != len(self.found):
             known = len(self.found)
@@ -89,7 +87,9 @@ class Selection:
         """The record of the act."""
         marks = Marks(self.key)
         counts: dict[dt.date, tuple[int, int]] = {}
-        whole, former, entries = set(), set(), set()
+        whole: set[str] = set()
+        former: set[str] = set()
+        entries: set[str] = set()
         for (bucket_date, _), (record, what) in self.found.items():
             reports, measurements = counts.get(bucket_date, (0, 0))
             counts[bucket_date] = reports + what.whole, measurements + len(what.ids)

@@ -146,7 +146,8 @@ def _alone(bucket_date: dt.date) -> Iterator[None]:
     waits = waits_for(f"withdraw of bucket {bucket_date}")
     with contextlib.ExitStack() as locks:
         tasks: list[type[BucketTask]] = [task for _, task in STAGES.values()]
-        for task in [*tasks, LoadMeasurements]:
+        tasks.append(LoadMeasurements)
+        for task in tasks:
             locks.enter_context(one_writer(task(bucket_date=bucket_date).lock, waits))
         yield
 

@@ -11,7 +11,9 @@ from ooni_pipeline.bucket.decisions import held_reports
 from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.bucket.manifest import Manifest
 from ooni_pipeline.bucket.stage import checked_file
-from ooni_pipeline.errors import BucketError
+from ooni_pipeline.bucket.withdraw_queue import waiting
+from ooni_pipeline.bucket.withdrawn import WITHDRAWN, withdrawn_counts
+from ooni_pipeline.errors import BucketError, RejectReason
 from ooni_pipeline.report.tally import Tally
 
 
@@ -68,13 +70,13 @@ def bucket_ledger(
             break  # all else follows from it
     if Stage.RAW in found:
         _reports(ledger, found)
+        _withdrawn(ledger, layout, found[Stage.RAW])
         _entries(ledger, found, loaded)
         _files(ledger, layout, found)
-    waiting = sum(held.waits for held in held_reports(layout, bucket_date))
-    if waiting:
-        ledger.warnings.append(
-            f"{waiting} reports are held for a person: python -m tasks.held list {bucket_date} {bucket_date}"
-        )
+    undecided = sum(held.waits for held in held_reports(layout, bucket_date))
+    if undecided:
+        command = f"python -m tasks.held list {bucket_date} {bucket_date}"
+        ledger.warnings.append(f"{undecided} reports are held for a person: {command}")
     for stage, version in (versions or {}).items():
         if stage in found and found[stage].version != version:
             verb = "resanitise" if stage is Stage.SANITISED else f"forget {stage.value.removesuffix('d')}"
@@ -112,13 +114,16 @@ def _files(ledger: Ledger, layout: Layout, found: Mapping[Stage, Manifest]) -> N
 def _reports(ledger: Ledger, found: Mapping[Stage, Manifest]) -> None:
     raw = found[Stage.RAW]
     rejected = Counter(record.rejected for record in raw.reports if record.rejected)
+    refused = rejected.pop(RejectReason.WITHDRAWN.value, 0)
+    gone = raw.facts.get(WITHDRAWN, [0, 0])[0]
     duplicates = sum(1 for record in raw.reports if record.duplicate_of)
     usable = len(raw.usable())
     ledger.lines.append(
-        f"reports    {len(raw.reports)} received = {usable} to process + {duplicates} duplicate"
-        f" + {_named(rejected)} rejected"
+        f"reports    {len(raw.reports) + gone} received = {usable} to process + {duplicates} duplicate"
+        f" + {_named(rejected)} rejected" + f" + {gone + refused} withdrawn" * bool(gone or refused)
     )
-    ledger.expect("reports received", usable + duplicates + sum(rejected.values()), len(raw.reports))
+    accounted = usable + duplicates + sum(rejected.values()) + refused
+    ledger.expect("reports received", accounted, len(raw.reports))
     for collector, problem in raw.facts.get("unreachable", {}).items():
         ledger.warnings.append(f"collector {collector} was not reached: {problem}")
     above = raw
@@ -126,14 +131,29 @@ def _reports(ledger: Ledger, found: Mapping[Stage, Manifest]) -> None:
         if stage not in found:
             return
         manifest = found[stage]
-        refused = Counter(record.rejected for record in manifest.reports if record.rejected)
-        if refused:
-            ledger.lines.append(f"           {_named(refused)} rejected whole when {stage.value}")
+        whole = Counter(record.rejected for record in manifest.reports if record.rejected)
+        if whole:
+            ledger.lines.append(f"           {_named(whole)} rejected whole when {stage.value}")
         ledger.expect(f"reports {stage.value}", len(manifest.reports), len(above.usable()))
         above = manifest
     if Stage.BACKUP in found:
         held = sum(1 for record in raw.reports if record.name is not None)
         ledger.expect("reports in the backup", len(found[Stage.BACKUP].reports), held)
+
+
+def _withdrawn(ledger: Ledger, layout: Layout, raw: Manifest) -> None:
+    """What was withdrawn, in numbers, and what of it is still to be deleted."""
+    counts = withdrawn_counts(layout, raw.bucket_date)
+    if tuple(raw.facts.get(WITHDRAWN, (0, 0))) != counts:
+        ledger.problems.append(
+            f"{counts[0]} reports and {counts[1]} measurements are recorded as withdrawn, and the raw "
+            "manifest does not say so: python -m tasks.withdraw --due"
+        )
+    if any(counts):
+        ledger.lines.append(f"withdrawn  {counts[0]} reports, {counts[1]} measurements")
+    for item in waiting(layout):
+        if item.bucket == raw.bucket_date.isoformat():
+            ledger.lines.append(f"           still there: {item.told}")
 
 
 def _entries(ledger: Ledger, found: Mapping[Stage, Manifest], loaded: Loaded | None) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from ooni_pipeline.bucket.files import whole_file
 from ooni_pipeline.bucket.layout import Layout
 from ooni_pipeline.bucket.lock import one_writer
+from ooni_pipeline.bucket.manifest import moment
 from ooni_pipeline.errors import BucketError
 
 _FORMAT = 1
@@ -25,6 +26,8 @@ BACKUP, COLLECTOR, RAW = "backup", "collector", "raw"
 DUMPS, SNAPSHOTS, MIRROR = "dumps", "snapshots", "mirror"
 #: Those that nobody can delete one by one: they end with their time.
 EXPIRING = (DUMPS, SNAPSHOTS, MIRROR)
+#: After so long somebody is told that it is still there: the nightly run should have deleted it.
+_LATE = dt.timedelta(days=2)
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,18 @@ def add_waiting(layout: Layout, items: Iterable[Waiting]) -> None:
             for one in known:
                 queue.remove(one)
             queue.append(max([item, *known], key=lambda one: one.due))
+
+
+def overdue(layout: Layout, now: dt.datetime) -> list[str]:
+    """What should have been deleted by now and was not: one line a problem, with what to type."""
+    problems = []
+    if unfinished := len(unfinished_work(layout)):
+        problems.append(f"{unfinished} withdrawals were begun and not finished")
+    late = [item for item in waiting(layout) if moment(item.due) + _LATE < now]
+    for told in dict.fromkeys(item.told for item in late if item.kind not in EXPIRING):
+        number = sum(item.told == told for item in late)
+        problems.append(f"withdrawn, and still there {number} times: {told}")
+    return [f"{problem}: python -m tasks.withdraw --due" for problem in problems]
 
 
 def _undated(item: Waiting) -> Waiting:

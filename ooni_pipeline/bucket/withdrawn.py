@@ -22,6 +22,8 @@ from ooni_pipeline.bucket.layout import Layout
 from ooni_pipeline.errors import BucketError
 
 FORMAT = 1
+#: What a raw proof says under ``facts``: how many reports and measurements were withdrawn from the bucket.
+WITHDRAWN = "withdrawn"
 #: So that no digest here can be the id of an entry, or one of the bridge table: none of them begins so.
 _DOMAIN = b"withdrawn\0"
 _KINDS = ("reports", "former", "entries")

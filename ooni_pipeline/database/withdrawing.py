@@ -6,8 +6,6 @@ import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT
-
 from ooni_pipeline.database.connect import QUESTION_WAITS, connected, run
 
 _AT_ONCE = 5000
@@ -53,7 +51,7 @@ def vacuum(url: str, bucket_dates: Iterable[dt.date], *, full: bool = False) -> 
             for row in run(database, "withdraw/tables", {"bucket_date": bucket_date})
         ]
         database.commit()
-        database.set_session(isolation_level=ISOLATION_LEVEL_AUTOCOMMIT)  # no transaction may hold a VACUUM
+        database.autocommit = True  # a VACUUM is no part of a transaction
         with database.cursor() as cursor:
             for table in sorted(dict.fromkeys(tables), key=lambda name: name.startswith("pg_catalog.")):
                 whole = full and not table.startswith("pg_catalog.")

@@ -12,14 +12,11 @@ from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.bucket.manifest import Manifest, ReportRecord, read_proof, timestamp
 from ooni_pipeline.bucket.report_index import report_index
 from ooni_pipeline.bucket.stage import keep_report
-from ooni_pipeline.bucket.withdrawn import withdrawn_counts
+from ooni_pipeline.bucket.withdrawn import WITHDRAWN, withdrawn_counts
 from ooni_pipeline.errors import BucketError, RejectReason
 from ooni_pipeline.report.content import content_digest
 from ooni_pipeline.transfer.plan import free_name, report_of
 from ooni_pipeline.transfer.refuse import known_tombstones, refuse_withdrawn
-
-#: What a raw proof says under ``facts``: how many reports and measurements were withdrawn from the bucket.
-WITHDRAWN = "withdrawn"
 
 
 def adopt_bucket(layout: Layout, bucket_date: dt.date, key: bytes, now: dt.datetime) -> Manifest:
