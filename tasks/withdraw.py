@@ -18,7 +18,7 @@ from ooni_pipeline.bucket.withdraw_queue import Work, keep_work, unfinished_work
 from ooni_pipeline.bucket.withdrawn import record_withdrawal, tombstones, withdrawals
 from ooni_pipeline.errors import BucketError, ConfigurationError
 from ooni_pipeline.sanitise.wanted import Wanted
-from ooni_pipeline.transfer.tombstone_copies import exchange_records
+from ooni_pipeline.transfer.tombstone_copies import fetch_records, store_records
 from tasks import config
 from tasks.base import utc_now
 from tasks.base import waiting as waits_for
@@ -94,14 +94,16 @@ def begin(layout: Layout, key: bytes, selection: Selection, by: str, why: str) -
     work = Work(name, selection.targets(), stages)
     keep_work(layout, work)
     record_withdrawal(layout, selection.act(name, timestamp(now), by, why), key)
-    exchange_records(layout, config.store(), key)
+    store_records(layout, config.store())
     return work
 
 
 def finish(layout: Layout, key: bytes) -> list[str]:
     """Finish what an earlier run began, after the backup has told what was withdrawn elsewhere, and work off
     what is due. Returns what could not be done, in words."""
-    came = exchange_records(layout, config.store(), key)
+    store = config.store()
+    came = fetch_records(layout, store, key)
+    store_records(layout, store)
     acts = {act.name: act for act in withdrawals(layout, key)}
     problems: list[str] = []
     for work in unfinished_work(layout):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime as dt
+import shutil
 from collections.abc import Iterable, Iterator
 
 from ooni_pipeline.bucket.forget import forget_bucket
@@ -38,6 +39,8 @@ from ooni_pipeline.transfer.collectors import CHANGED, GONE, REMOVED
 from ooni_pipeline.transfer.withdraw import (
     delete_derived,
     erase_from_backup,
+    forget_objects,
+    take_out_of_cleaned,
     take_out_of_raw,
     take_out_of_removed,
 )
@@ -50,6 +53,7 @@ from tasks.load import LoadMeasurements
 from tasks.normalise import NormaliseReports
 from tasks.publish import PublishReports
 from tasks.redo import refresh, run
+from tasks.restore import raw_lock
 from tasks.sanitise import SanitiseReports
 
 #: What is done again, in this order: the mirror, which anybody reads, before the database.
@@ -116,8 +120,7 @@ def carry_out(layout: Layout, work: Work, *, full: bool = False) -> list[str]:
     for target in work.targets:
         buckets.setdefault(target.bucket_date, []).append(target)
     problems, loaded = [], []
-    with one_writer(layout.lock("scratch")):  # of a preview that was killed
-        remove(layout.scratch())
+    _delete_left_overs(layout)
     for bucket_date, targets in sorted(buckets.items()):
         stages = work.stages.get(bucket_date.isoformat(), [])
         try:
@@ -140,6 +143,15 @@ def carry_out(layout: Layout, work: Work, *, full: bool = False) -> list[str]:
     return problems
 
 
+def _delete_left_overs(layout: Layout) -> None:
+    """What a preview that was killed left, and what came halfway from collectors: it comes again."""
+    with one_writer(layout.lock("scratch")):
+        remove(layout.scratch())
+    for spool in layout.bucket(Stage.RAW, dt.date.min).parents[1].glob(".fetch-*"):
+        with one_writer(layout.lock(spool.name.lstrip(".")), waits_for("withdraw")):
+            shutil.rmtree(spool, ignore_errors=True)
+
+
 @contextlib.contextmanager
 def _alone(bucket_date: dt.date) -> Iterator[None]:
     """The bucket, while nobody works on any stage of it."""
@@ -149,6 +161,7 @@ def _alone(bucket_date: dt.date) -> Iterator[None]:
         tasks.append(LoadMeasurements)
         for task in tasks:
             locks.enter_context(one_writer(task(bucket_date=bucket_date).lock, waits))
+        locks.enter_context(raw_lock(config.layout(), bucket_date))
         yield
 
 
@@ -166,6 +179,7 @@ def _bucket(
         forget_bucket(layout, Stage.NORMALISED, bucket_date, reports.__contains__)
         delete_derived(layout, bucket_date, reports)
         take_out_of_removed(layout, bucket_date, reports)
+        take_out_of_cleaned(layout, bucket_date, reports)
     failed = []
     if LOAD in stages:
         try:
@@ -218,20 +232,19 @@ def _ask_collectors(layout: Layout, bucket_date: dt.date, targets: list[Target],
 
 def take_from_collectors(layout: Layout, items: list[Waiting]) -> None:
     """Remove files on their collectors; what is done leaves the queue."""
-    by_name = {collector.name: collector for collector in config.collectors()}
     done = []
-    for name in dict.fromkeys(item.where for item in items):
-        wanted = {item.what: item for item in items if item.where == name and _may_go(layout, item)}
-        if name not in by_name or not wanted:
-            continue
-        collector = by_name[name]
-        try:
-            fates = collector.remove({path: item.digest for path, item in wanted.items()})
-        except TransferError:  # the queue tells
-            continue
-        finally:
-            collector.close()
-        done += [wanted[path] for path, fate in fates.items() if fate in (REMOVED, GONE, CHANGED)]
+    with config.open_collectors() as collectors:
+        for collector in collectors:
+            wanted = {
+                item.what: item for item in items if item.where == collector.name and _may_go(layout, item)
+            }
+            try:
+                fates = (
+                    collector.remove({path: item.digest for path, item in wanted.items()}) if wanted else {}
+                )
+            except TransferError:  # the queue tells
+                continue
+            done += [wanted[path] for path, fate in fates.items() if fate in (REMOVED, GONE, CHANGED)]
     with changing(layout) as queue:
         gone = {(item.where, item.what) for item in done}
         queue[:] = [one for one in queue if one.kind != COLLECTOR or (one.where, one.what) not in gone]
@@ -295,7 +308,7 @@ def _erase(layout: Layout, item: Waiting) -> bool:
         path = layout.private / item.what
         is_ours = path == layout.manifest(Stage.RAW, bucket_date) or _is_named(layout, bucket_date, path.name)
         if is_ours:
-            layout.manifest(Stage.BACKUP, bucket_date).unlink(missing_ok=True)
+            forget_objects(layout, bucket_date, [item.what])
         erased = config.store().erase(item.what)
         if erased.kept_until and (not is_ours or erased.kept_until <= item.due):
             add_waiting(layout, [dataclasses.replace(item, due=erased.kept_until)])

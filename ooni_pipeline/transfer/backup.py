@@ -17,15 +17,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ooni_pipeline.bucket.files import file_digest
-from ooni_pipeline.bucket.keys import read_key
 from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.bucket.manifest import Manifest, ReportRecord, timestamp
 from ooni_pipeline.bucket.pool import Progress
 from ooni_pipeline.bucket.room import Room, needed
 from ooni_pipeline.bucket.stage import checked_file, upstream_kept
-from ooni_pipeline.bucket.withdrawn import tombstones
 from ooni_pipeline.errors import BucketError, TransferError
 from ooni_pipeline.report.writer import part_of
+from ooni_pipeline.transfer.refuse import is_withdrawn, known_tombstones
 from ooni_pipeline.transfer.sent import (
     BESIDE,
     Sent,
@@ -113,11 +112,11 @@ def _refuse_to_lose(layout: Layout, raw: Manifest, store: Store, known: Mapping[
         )
         if data is None or data == path.read_bytes():
             return
-        stones = tombstones(layout, read_key(layout.id_key()))  # what was withdrawn is meant to be gone
+        stones = known_tombstones(layout)  # what was withdrawn goes on purpose
         there = {
             record.digest
             for record in Manifest.parse(data, f"{key} of the backup").reports
-            if not (stones.report(record.content) or stones.former(record.content))
+            if not is_withdrawn(record, stones)
         }
     except EncryptedError:
         if not is_as_known(store, listed(store, key), put):

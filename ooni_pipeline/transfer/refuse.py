@@ -26,6 +26,13 @@ def known_tombstones(layout: Layout) -> Tombstones | None:
     return tombstones(layout, read_key(layout.id_key())) or None
 
 
+def is_withdrawn(record: ReportRecord, stones: Tombstones | None) -> bool:
+    """Whether a raw report was withdrawn, or is one as it was before entries were cut out of it."""
+    if stones is None or not record.content:
+        return False
+    return stones.report(record.content) or stones.former(record.content)
+
+
 def refuse_withdrawn(
     directory: Path, records: Iterable[ReportRecord], stones: Tombstones | None
 ) -> tuple[list[ReportRecord], list[ReportRecord]]:

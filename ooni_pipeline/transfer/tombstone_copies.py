@@ -11,18 +11,13 @@ from ooni_pipeline.transfer.stored import key_of
 from ooni_pipeline.transfer.stores import Store
 
 
-def exchange_records(layout: Layout, store: Store, key: bytes) -> list[str]:
-    """Bring the records that the backup alone has here, and store those that it lacks. Returns the names of
-    those that came.
+def fetch_records(layout: Layout, store: Store, key: bytes) -> list[str]:
+    """Bring the records that the backup alone has. Returns their names.
 
-    Raises TransferError where the backup does not take one, or has one that is damaged or was made with
-    another ``key``.
+    Raises TransferError where one is damaged, or was made with another ``key``.
     """
     directory = layout.withdrawn()
-    prefix = f"{key_of(layout, directory)}/"
-    there = {stored.key.removeprefix(prefix) for stored in store.list(prefix)}
-    here = set(record_names(directory))
-    came = sorted(name for name in there - here if name.endswith(".json") and "/" not in name)
+    came = sorted(_there(layout, store) - set(record_names(directory)))
     for name in came:
         path = directory / name
         with whole_file(path) as part:
@@ -31,8 +26,19 @@ def exchange_records(layout: Layout, store: Store, key: bytes) -> list[str]:
                 parse_withdrawal(part.read_bytes(), path.stem, key)
             except ValueError as error:
                 raise TransferError(f"{key_of(layout, path)} of the backup {error}") from None
-    for name in sorted(here - there):
+    return came
+
+
+def store_records(layout: Layout, store: Store) -> None:
+    """Store the records that the backup lacks. Raises TransferError where it does not take one."""
+    directory = layout.withdrawn()
+    for name in sorted(set(record_names(directory)) - _there(layout, store)):
         path = directory / name
         if store.put(key_of(layout, path), path).source != file_digest(path):
             raise TransferError(f"the backup does not hold {key_of(layout, path)} as it was sent")
-    return came
+
+
+def _there(layout: Layout, store: Store) -> set[str]:
+    prefix = f"{key_of(layout, layout.withdrawn())}/"
+    names = {stored.key.removeprefix(prefix) for stored in store.list(prefix)}
+    return {name for name in names if name.endswith(".json") and "/" not in name}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ooni_pipeline.bucket.decisions import drop_cases
@@ -20,6 +20,7 @@ from ooni_pipeline.bucket.withdrawn import Tombstones
 from ooni_pipeline.transfer.cut_out import cut_out
 from ooni_pipeline.transfer.plan import Plan
 from ooni_pipeline.transfer.raw_bucket import prove_bucket
+from ooni_pipeline.transfer.sent import BESIDE
 from ooni_pipeline.transfer.stored import key_of
 from ooni_pipeline.transfer.stores import Erased, Store
 
@@ -103,30 +104,48 @@ _ENDINGS = ("", ".json", ".jsonl", ".json.gz", ".jsonl.gz", ".yaml", ".yaml.gz",
 
 
 def erase_from_backup(
-    layout: Layout, bucket_date: dt.date, targets: Collection[Target], store: Store
+    layout: Layout, bucket_date: dt.date, targets: Iterable[Target], store: Store
 ) -> list[Erased]:
     """Delete the objects of these reports, and the bucket's manifest, which names them, in all versions. The
-    bucket's own proof of the backup goes first: the backup is to be made again of what is here now."""
-    proof, aside = layout.manifest(Stage.BACKUP, bucket_date), layout.forgotten(Stage.BACKUP, bucket_date)
-    meant = {target.report for target in targets if target.bucket_date == bucket_date}
-    if proof.exists():  # of an encrypted backup nothing else tells what the other objects are
-        record = Manifest.read(proof)
-        record.reports = [one for one in record.reports if one.report not in meant]
-        record.write(aside)
-    proof.unlink(missing_ok=True)
-    directory = layout.bucket(Stage.RAW, bucket_date)
-    paths = [
-        directory / target.name for target in targets if target.bucket_date == bucket_date and target.name
-    ]
-    keys = [key_of(layout, path) for path in [*paths, layout.manifest(Stage.RAW, bucket_date)]]
+    bucket's proof of the backup is put aside first, without them: the backup is to be made again of what is
+    here now."""
+    directory, manifest = layout.bucket(Stage.RAW, bucket_date), layout.manifest(Stage.RAW, bucket_date)
+    names = [target.name for target in targets if target.bucket_date == bucket_date and target.name]
+    keys = [key_of(layout, path) for path in [*(directory / name for name in names), manifest]]
+    forget_objects(layout, bucket_date, keys)
     return [store.erase(key) for key in dict.fromkeys(keys)]
+
+
+def forget_objects(layout: Layout, bucket_date: dt.date, keys: Iterable[str]) -> None:
+    """What this machine knows of the bucket's objects in the backup, without those under these keys: they
+    are gone, and what is under them is to be put again. The others need not be."""
+    gone = set(keys)
+    proof, aside = layout.manifest(Stage.BACKUP, bucket_date), layout.forgotten(Stage.BACKUP, bucket_date)
+    known = proof if proof.exists() else aside
+    if known.exists():
+        manifest = Manifest.read(known)
+        manifest.reports = [record for record in manifest.reports if record.name not in gone]
+        beside = manifest.facts.get(BESIDE, {})
+        manifest.facts = {**manifest.facts, BESIDE: {key: beside[key] for key in beside.keys() - gone}}
+        manifest.write(aside)
+        proof.unlink(missing_ok=True)
+    layout.sent(bucket_date).unlink(missing_ok=True)
+
+
+def take_out_of_cleaned(layout: Layout, bucket_date: dt.date, reports: Iterable[str]) -> None:
+    """The mark that raw files were freed no longer names these."""
+    _take_out_of(layout.cleaned(bucket_date), set(reports))
 
 
 def take_out_of_removed(layout: Layout, bucket_date: dt.date, reports: Iterable[str]) -> None:
     """The proof that reports were removed on their collectors no longer names these."""
     names = set(reports)
-    for path in (layout.manifest(Stage.REMOVED, bucket_date), layout.forgotten(Stage.REMOVED, bucket_date)):
-        if path.exists():
-            proof = Manifest.read(path)
-            proof.reports = [record for record in proof.reports if record.report not in names]
-            proof.write(path)
+    _take_out_of(layout.manifest(Stage.REMOVED, bucket_date), names)
+    _take_out_of(layout.forgotten(Stage.REMOVED, bucket_date), names)
+
+
+def _take_out_of(path: Path, reports: set[str]) -> None:
+    if path.exists():
+        proof = Manifest.read(path)
+        proof.reports = [record for record in proof.reports if record.report not in reports]
+        proof.write(path)
