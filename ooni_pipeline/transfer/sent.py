@@ -96,8 +96,8 @@ class Sent:
 
 
 def is_as_known(store: Store, listed: Stored | None, known: Stored | None) -> bool:
-    """Whether an object is still the one that was put: by the mark that the store's listing shows. Where there
-    is none the store is asked for the digest, for which a directory reads the file."""
+    """Whether an object is still the one that was put: by the mark that the store's listing shows. Where
+    there is none the store is asked for the digest, for which a directory reads the file."""
     if listed is None or known is None or listed.size != known.size:
         return False
     if listed.mark and known.mark:  # never the digest then: whoever changed it may have left our words on it

@@ -47,7 +47,8 @@ def test_which_proofs_go(done: Layout, stage: Stage) -> None:
     )  # the lowest first: a run that dies leaves no stage done without its upstream
     assert proven(done) == [other.value for other in Stage if other.value not in GONE[stage]]
     carried = {
-        Stage.RAW: ["raw", "backup", "normalised", "sanitised"],
+        # What was removed on collectors stays known too: a file that is gone there was not lost.
+        Stage.RAW: ["raw", "backup", "removed", "normalised", "sanitised"],
         Stage.BACKUP: ["backup"],  # what lies in the backup is told by nothing else where it is encrypted
     }.get(stage, [])
     assert kept_aside(done) == carried
@@ -58,7 +59,7 @@ def test_which_proofs_go(done: Layout, stage: Stage) -> None:
 def test_forgetting_a_stage_after_fetch_carries_nothing_over(done: Layout) -> None:
     forget_bucket(done, Stage.RAW, DATE)
     forget_bucket(done, Stage.NORMALISED, DATE)
-    assert kept_aside(done) == ["raw", "backup"]
+    assert kept_aside(done) == ["raw", "backup", "removed"]
 
 
 def test_only_stages_above_the_load_ask_for_another() -> None:
