@@ -36,9 +36,9 @@ def free_bucket(layout: Layout, raw: Manifest, now: dt.datetime) -> Freed:
     The mark that they are in the backup alone is written first: whoever dies between is gone on with. A file
     that has another size than the manifest says stays, and so does what it does not name.
     """
-    named = [record for record in raw.reports if record.name is not None]
-    records = [ReportRecord(one.report, one.name, one.size, one.digest) for one in named]
-    mark = Manifest("cleaned", raw.bucket_date, timestamp(now), reports=records)
+    todo = freeable(layout, raw)
+    facts = {"files": todo.files, "bytes": todo.freed + todo.kept}
+    mark = Manifest("cleaned", raw.bucket_date, timestamp(now), facts=facts)
     mark.write(layout.cleaned(raw.bucket_date))
     found, changed = [], 0
     for path, record in _here(layout, raw):

@@ -63,7 +63,7 @@ class Layout:
         return self.manifests(Stage.BACKUP) / f"{bucket_date.isoformat()}.sent.jsonl"
 
     def cleaned(self, bucket_date: dt.date) -> Path:
-        """Says that raw files of a bucket may be in the backup alone: a manifest of what was freed."""
+        """Says that raw files of a bucket may be in the backup alone, since when, and how many were freed."""
         return self.private / "manifests" / "cleaned" / f"{bucket_date.isoformat()}.json"
 
     def sealing(self) -> Path:

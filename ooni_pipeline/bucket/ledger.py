@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ooni_pipeline.bucket.cleaned import is_cleaned
 from ooni_pipeline.bucket.decisions import held_reports
 from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.bucket.manifest import Manifest
@@ -93,17 +95,27 @@ def bucket_ledger(
 
 
 def _files(ledger: Ledger, layout: Layout, found: Mapping[Stage, Manifest]) -> None:
-    """Evidence and what the public sees must really lie there: each file by its size, and no others."""
+    """Evidence and what the public sees must really lie there: each file by its size, and no others. What
+    ``tasks.cleanup`` freed lies in the backup, which it looked at."""
+    cleaned = is_cleaned(layout, ledger.bucket_date)
     for stage in (Stage.RAW, Stage.PUBLISHED):
         if stage not in found:
             continue
         directory = layout.bucket(stage, ledger.bucket_date)
         named = [record for record in found[stage].reports if record.name is not None]
+        away = 0
         for record in named:
+            if stage is Stage.RAW and cleaned and not os.path.lexists(directory / str(record.name)):
+                away += 1
+                continue
             try:
                 checked_file(directory, record)
             except BucketError as error:
                 ledger.problems.append(str(error))
+        if away:
+            ledger.lines.append(f"raw        {away} of {len(named)} files are in the backup alone")
+            if Stage.BACKUP not in found:
+                ledger.problems.append("raw files are in the backup alone, and nothing proves the backup")
         if stage is Stage.RAW and directory.is_dir():
             others = {path.name for path in directory.iterdir()} - {record.name for record in named}
             if others:

@@ -13,9 +13,11 @@ nobody has changed them; one that was changed is put again.
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from ooni_pipeline.bucket.cleaned import is_cleaned
 from ooni_pipeline.bucket.files import file_digest
 from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.bucket.manifest import Manifest, ReportRecord, timestamp
@@ -78,7 +80,7 @@ def backup_bucket(
         with Sent(layout.sent(bucket_date)) as sent:
 
             def put(record: ReportRecord) -> Stored:
-                return sent.note(_put_report(layout, directory, record, store))
+                return sent.note(_put_report(layout, bucket_date, record, store))
 
             before = len(files) - len(missing)
             put_now = iter(
@@ -135,7 +137,13 @@ def _refuse_to_lose(layout: Layout, raw: Manifest, store: Store, known: Mapping[
         )
 
 
-def _put_report(layout: Layout, directory: Path, record: ReportRecord, store: Store) -> Stored:
+def _put_report(layout: Layout, bucket_date: dt.date, record: ReportRecord, store: Store) -> Stored:
+    directory = layout.bucket(Stage.RAW, bucket_date)
+    if is_cleaned(layout, bucket_date) and not os.path.lexists(directory / str(record.name)):
+        raise TransferError(
+            f"{directory / str(record.name)} was freed by tasks.cleanup, and the backup does not hold it any "
+            "more as it was put there: look for an older version of this object in the store"
+        )
     path = checked_file(directory, record)
     if file_digest(path) != record.digest:
         raise BucketError(f"{path} is no longer what was fetched; it does not go into the backup")

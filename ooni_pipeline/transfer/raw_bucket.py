@@ -7,6 +7,7 @@ import datetime as dt
 from collections.abc import Iterable
 from pathlib import Path
 
+from ooni_pipeline.bucket.cleaned import is_cleaned
 from ooni_pipeline.bucket.files import file_digest, flush, only, sweep_parts
 from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.bucket.manifest import Manifest, ReportRecord, read_proof, timestamp
@@ -26,6 +27,11 @@ def adopt_bucket(layout: Layout, bucket_date: dt.date, key: bytes, now: dt.datet
     """
     if layout.plan(bucket_date).exists():
         raise BucketError(f"bucket {bucket_date} was begun by a fetch; run FetchReports to finish it")
+    if is_cleaned(layout, bucket_date):
+        raise BucketError(
+            f"the raw files of bucket {bucket_date} are in the backup alone: luigi --module tasks.fetch "
+            f"FetchReports --bucket-date {bucket_date} brings them back"
+        )
     records = adopted_files(layout, bucket_date, (), key, now)
     facts: dict[str, str] = {}
     return prove_bucket(layout, Manifest(Stage.RAW.value, bucket_date, timestamp(now), "", facts, records))
