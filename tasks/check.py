@@ -31,6 +31,7 @@ from tasks import config, notify
 from tasks.base import utc_now
 from tasks.command import command
 from tasks.publish import published_from
+from tasks.site import on_the_site
 
 #: The clock of another machine may differ from ours by this.
 _APART = dt.timedelta(minutes=5)
@@ -39,17 +40,18 @@ _APART = dt.timedelta(minutes=5)
 def problems_of_buckets(layout: Layout, now: dt.datetime, late: dt.timedelta) -> Iterator[str]:
     """The database, the views and the latest buckets."""
     dates = due(now, late)
-    loaded = in_views = None
+    loaded = in_views = on_pages = None
     try:
         url = config.database_url()
         yield from _of_the_database(url, now, late)
         loaded = loaded_buckets(url, dates[0], dates[-1])
         in_views = buckets_in_views(url, dates[0], dates[-1])
+        on_pages = on_the_site(dates)
     except DatabaseError as error:
         start = ": python -m tasks.database start" if config.embedded_server() else ""
         yield f"{error}{start}"
     waiting = {day for day in dates if _waits(day)}
-    yield from late_buckets(layout, dates, Known(loaded, in_views, waiting))
+    yield from late_buckets(layout, dates, Known(loaded, in_views, on_pages, waiting))
     yield from impossible_buckets(layout, now.date())
     yield from little(layout, dates[-1], config.section(config.check).least_percent)
 

@@ -110,6 +110,16 @@ class publish(luigi.Config):
     site_url = luigi.Parameter(default="https://mirror.example")
 
 
+class mirror(luigi.Config):
+    """[mirror]: on the mirror's machine, where the public tree comes from and where it is served."""
+
+    source = luigi.Parameter(default="")
+    directory = luigi.Parameter(default="/srv/ooni-mirror")
+    ssh_key = luigi.Parameter(default="/etc/ooni-pipeline/ssh/id_ed25519")
+    known_hosts = luigi.Parameter(default="/etc/ooni-pipeline/ssh/known_hosts")
+    ssh_timeout = luigi.IntParameter(default=60)
+
+
 class fingerprints(luigi.Config):
     """[fingerprints]: what block pages look like, beside what the pipeline knows itself."""
 
@@ -155,6 +165,7 @@ SECTIONS: tuple[type[luigi.Config], ...] = (
     processing,
     sanitise,
     publish,
+    mirror,
     fingerprints,
     database,
     check,

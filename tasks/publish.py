@@ -9,6 +9,7 @@ import luigi
 
 from ooni_pipeline.bucket.layout import Stage
 from ooni_pipeline.bucket.manifest import timestamp
+from ooni_pipeline.bucket.withdrawn import withdrawn_counts
 from ooni_pipeline.errors import BucketError
 from ooni_pipeline.transfer.publish import publish_bucket, waits_until
 from tasks import config
@@ -62,4 +63,5 @@ class PublishReports(BucketTask):
             workers=config.process_count(),
             progress=progress,
             room=config.room(),
+            withdrawn=withdrawn_counts(self.layout, self.bucket_date),
         )

@@ -10,10 +10,10 @@ from typing import Any
 import luigi
 
 from ooni_pipeline.bucket.freshness import next_night
-from ooni_pipeline.bucket.layout import Stage
+from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.database.public import loads_in_views, published_rows
 from ooni_pipeline.site.build import buckets_to_show, build_site
-from ooni_pipeline.site.state import read_state
+from ooni_pipeline.site.state import SiteState, read_state
 from tasks import config
 from tasks.base import BucketTask, Progress, unquoted, utc_now
 from tasks.publish import PublishReports, published_from
@@ -32,12 +32,15 @@ def on_the_site(dates: Iterable[dt.date]) -> list[dt.date]:
     loads = ask(lambda url: loads_in_views(url, min(wanted), max(wanted)), otherwise=None)
     if loads is None:
         return []
-    return [
-        date
-        for date in wanted
-        if state.shows(layout, date, loads.get(date))
-        or (date not in state.buckets and not on_the_mirror(date) and published_from(date) is not None)
-    ]
+    return [date for date in wanted if date in loads and _shown(layout, state, date, loads[date])]
+
+
+def _shown(layout: Layout, state: SiteState, bucket_date: dt.date, load: int) -> bool:
+    if layout.manifest(Stage.PUBLISHED, bucket_date).exists():
+        return state.shows(layout, bucket_date, load)
+    # Luigi asks no further than a task that is complete: what was forgotten is to be published, not shown.
+    waits = not on_the_mirror(bucket_date) and published_from(bucket_date) is not None
+    return waits and bucket_date not in state.buckets
 
 
 def on_the_mirror(bucket_date: dt.date) -> bool:

@@ -19,8 +19,9 @@ from tasks.sanitise import SanitiseReports
 TOP = Path(__file__).resolve().parents[1]
 README = (TOP / "README.md").read_text(encoding="utf-8")
 CRON = (TOP / "deploy" / "cron" / "ooni-pipeline").read_text(encoding="utf-8")
+MIRROR_CRON = (TOP / "deploy" / "cron" / "ooni-mirror").read_text(encoding="utf-8")
 GRAPH = importlib.import_module("tasks").__doc__ or ""
-TEXTS = {"README.md": README, "cron": CRON, "tasks/__init__.py": GRAPH}
+TEXTS = {"README.md": README, "cron": CRON, "mirror": MIRROR_CRON, "tasks/__init__.py": GRAPH}
 
 LUIGI_COMMANDS = sorted(
     {match for text in TEXTS.values() for match in re.findall(r"luigi (--module [^\n`]+)", text)}

@@ -33,11 +33,12 @@ _GROUPS = (
 
 @dataclass(frozen=True)
 class Known:
-    """What is known from elsewhere: buckets that are loaded, that the views show (both None where the
-    database cannot be asked), and those that a veto window keeps from the mirror."""
+    """What is known from elsewhere: buckets that are loaded, that the views and the public pages show (None
+    where the database cannot be asked), and those that a veto window keeps from the mirror."""
 
     loaded: Collection[dt.date] | None = None
     in_views: Collection[dt.date] | None = None
+    on_pages: Collection[dt.date] | None = None
     waiting: Collection[dt.date] = field(default_factory=frozenset)
 
 
@@ -77,6 +78,8 @@ def _lacks(layout: Layout, bucket_date: dt.date, known: Known) -> list[str]:
             lacks.append("not loaded")
         elif known.in_views is not None and bucket_date not in known.in_views:
             lacks.append("not in the views")
+        elif known.on_pages is not None and published and bucket_date not in known.on_pages:
+            lacks.append("not on the public pages")
     return [what for what in lacks if what]
 
 

@@ -156,7 +156,8 @@ def _drop(directory: Path, spool: Path) -> None:
 def _put_pages(top: Path, directory: Path, spool: Path) -> None:
     open_to_everybody(top)
     flush_file_system(top)
-    for path in sorted(top.iterdir(), key=_turn):
+    pages = [path for path in top.iterdir() if not path.name.startswith(".")]
+    for path in sorted(pages, key=_turn):
         place = directory / path.name
         if path.is_dir():
             _put(path, place, spool)
