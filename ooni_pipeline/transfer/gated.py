@@ -108,7 +108,7 @@ class GatedCollector:
         """The answers of the gate. Raises TransferError where it is none, another one, or breaks off."""
         lines = self._session.run(command, requests)
         try:
-            self._must_be_our_gate(_first(lines))
+            self._must_be_our_gate(*_first(lines))
             count = 0
             for line in lines:
                 if not line:
@@ -129,13 +129,13 @@ class GatedCollector:
             pass
         raise self._told(f"its gate broke off while it answered {command}")
 
-    def _must_be_our_gate(self, line: bytes) -> None:
+    def _must_be_our_gate(self, line: bytes, instead: str) -> None:
         try:
             greeting = json.loads(line)
             version, directory = greeting["ooni_gate"], greeting["directory"]
         except (ValueError, KeyError, TypeError, RecursionError):
             raise TransferError(
-                f"its account does not run ooni-gate as a forced command in authorized_keys: {_SET_UP}"
+                f"its account does not run ooni-gate as its forced command{instead}: {_SET_UP}"
             ) from None
         if version != PROTOCOL:
             raise TransferError(
@@ -154,14 +154,14 @@ class GatedCollector:
         return TransferError(before + what.removeprefix(before))
 
 
-def _first(lines: Iterator[bytes]) -> bytes:
-    """The first line; nothing where another program than the gate ends without one."""
+def _first(lines: Iterator[bytes]) -> tuple[bytes, str]:
+    """The first line; nothing, and what was said instead, where another program than the gate failed."""
     try:
-        return next(lines, b"")
+        return next(lines, b""), ""
     except TransferError as error:
         if getattr(error, "status", None) is None:
             raise
-        return b""
+        return b"", f" ({error})"
 
 
 def _line(request: object) -> bytes:

@@ -47,8 +47,11 @@ class Wire:
                 threading.Thread(target=self._pass, args=(came, cut, silent), daemon=True).start()
 
     def _pass(self, came: socket.socket, cut: int | None, silent: int | None) -> None:
-        with came, contextlib.suppress(OSError), socket.create_connection(self._target) as far:
-            with selectors.DefaultSelector() as waiting:  # noqa: SIM117
+        with contextlib.ExitStack() as held:
+            held.enter_context(came)
+            held.enter_context(contextlib.suppress(OSError))
+            far = held.enter_context(socket.create_connection(self._target))
+            with selectors.DefaultSelector() as waiting:
                 waiting.register(came, selectors.EVENT_READ, far)
                 waiting.register(far, selectors.EVENT_READ, came)
                 back = 0
