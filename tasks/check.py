@@ -106,6 +106,16 @@ def problems_of_disks(layout: Layout) -> Iterator[str]:
                 )
 
 
+def problems_of_backup() -> Iterator[str]:
+    """An encrypted backup that this machine can read after all."""
+    options = config.section(config.backup)
+    if options.encrypt_to and options.identity:
+        yield (
+            "[backup] identity is set, so this machine can read its own backup: take the private key away "
+            "when what you restore is here"
+        )
+
+
 def problems_of_processes() -> Iterator[str]:
     """A luigi of ours that has run for too long: it hangs, or does years at once."""
     longest = int(config.section(config.check).longest_hours)
@@ -143,6 +153,7 @@ def main() -> int:
         lambda: problems_of_buckets(layout, now, late),
         lambda: problems_of_disks(layout),
         problems_of_processes,
+        problems_of_backup,
         lambda: overdue(layout, now),
         lambda: waiting_long(layout, now, dt.timedelta(days=limits.held_days)),
     ):

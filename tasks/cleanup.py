@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import datetime as dt
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from tqdm import tqdm
 
@@ -44,6 +44,8 @@ _READERS: tuple[type[BucketTask], ...] = (
     NormaliseReports,
     RestoreReports,
 )
+#: Prints a line, or does not.
+Say = Callable[[str], None]
 #: So many problems of a bucket's backup are printed; the rest is counted.
 _SHOWN = 5
 
@@ -84,11 +86,11 @@ def verified(layout: Layout, bucket_date: dt.date, *, read: bool) -> bool:
     return not problems
 
 
-def clean(layout: Layout, bucket_date: dt.date, *, read: bool, dry_run: bool) -> Freed | None:
+def clean(layout: Layout, bucket_date: dt.date, say: Say, *, read: bool, dry_run: bool) -> Freed | None:
     """Free a bucket, where that may be; None, and a line, where it may not."""
     waits_for = undone(bucket_date)
     if waits_for:
-        print(f"kept       {bucket_date}: not done yet: {', '.join(waits_for)}")
+        say(f"kept       {bucket_date}: not done yet: {', '.join(waits_for)}")
         return None
     if not verified(layout, bucket_date, read=read):
         raise BucketError("its files stay here")
@@ -130,6 +132,7 @@ def main() -> int:
     parser.add_argument(
         "--dry-run", action="store_true", help="verify the backup and say what would be freed"
     )
+    parser.add_argument("--quiet", action="store_true", help="print problems alone, for cron")
     parser.add_argument("--verify", action="store_true", help="verify the backup alone")
     parser.add_argument(
         "--read",
@@ -143,16 +146,17 @@ def main() -> int:
     if arguments.first is not None:
         list(days(parser, arguments.first, arguments.last))
     layout = config.layout()
+    say: Say = (lambda line: None) if arguments.quiet else print
     if arguments.verify:
-        return _verify(layout, arguments)
+        return _verify(layout, arguments, say)
     keep_days = config.keep_days()
     if not keep_days:
-        print("[raw] keep_days = 0: raw files are kept for ever, nothing is freed")
+        say("[raw] keep_days = 0: raw files are kept for ever, nothing is freed")
         return 0
-    return _free(layout, arguments, keep_days)
+    return _free(layout, arguments, keep_days, say)
 
 
-def _verify(layout: Layout, arguments: argparse.Namespace) -> int:
+def _verify(layout: Layout, arguments: argparse.Namespace, say: Say) -> int:
     dates = layout.manifest_dates(Stage.BACKUP)
     if arguments.first is not None:
         dates = [day for day in dates if arguments.first <= day <= arguments.last]
@@ -163,12 +167,13 @@ def _verify(layout: Layout, arguments: argparse.Namespace) -> int:
         except PipelineError as error:
             wrong += 1
             print(f"PROBLEM    {bucket_date}: {error}")
-    print(f"{len(dates)} buckets are in the backup, {wrong} of them do not verify")
+    say(f"{len(dates)} buckets are in the backup, {wrong} of them do not verify")
     return 1 if wrong else 0
 
 
-def _free(layout: Layout, arguments: argparse.Namespace, keep_days: int) -> int:
+def _free(layout: Layout, arguments: argparse.Namespace, keep_days: int, say: Say) -> int:
     buckets = files = freed = wrong = 0
+    did = "would free" if arguments.dry_run else "freed"
     for bucket_date in tqdm(
         due(layout, arguments.first, arguments.last, keep_days),
         unit="bucket",
@@ -176,7 +181,7 @@ def _free(layout: Layout, arguments: argparse.Namespace, keep_days: int) -> int:
     ):
         try:
             with alone(layout, bucket_date):
-                done = clean(layout, bucket_date, read=arguments.read, dry_run=arguments.dry_run)
+                done = clean(layout, bucket_date, say, read=arguments.read, dry_run=arguments.dry_run)
         except PipelineError as error:
             wrong += 1
             print(f"PROBLEM    {bucket_date}: {error}")
@@ -187,16 +192,14 @@ def _free(layout: Layout, arguments: argparse.Namespace, keep_days: int) -> int:
         line = f"{bucket_date}: {done.files} files, {done.freed / MB:.1f} MB"
         if done.kept:
             line += f"; {done.kept / MB:.1f} MB more stay among what was rejected"
-        print(f"{'would free' if arguments.dry_run else 'freed     '} {line}")
+        say(f"{did:10} {line}")
         if done.changed:
             wrong += 1
             print(
                 f"PROBLEM    {bucket_date}: {done.changed} files here are not what was fetched, and stay: "
                 "compare them with the backup's, then delete them"
             )
-    print(
-        f"{'would free' if arguments.dry_run else 'freed'} {files} files of {buckets} buckets, {freed / MB:.1f} MB"
-    )
+    say(f"{did} {files} files of {buckets} buckets, {freed / MB:.1f} MB")
     return 1 if wrong else 0
 
 

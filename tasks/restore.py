@@ -6,6 +6,7 @@ import datetime as dt
 from contextlib import AbstractContextManager
 
 import luigi
+from luigi.tools.range import RangeDaily
 
 from ooni_pipeline.bucket.cleaned import is_cleaned, lacks_files
 from ooni_pipeline.bucket.keys import id_key
@@ -18,6 +19,8 @@ from ooni_pipeline.transfer.restore import restore_bucket
 from tasks import config
 from tasks.base import BucketTask, Progress, logger, utc_now, waiting
 from tasks.targets import ManifestTarget
+
+__all__ = ["RangeDaily", "RestoreReports", "bring_back", "bring_back_freed", "raw_lock"]
 
 
 def raw_lock(layout: Layout, bucket_date: dt.date) -> AbstractContextManager[None]:

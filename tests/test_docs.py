@@ -58,7 +58,7 @@ def test_commands_have_help_with_an_example(verb: str) -> None:
 
 
 #: Those that take dates.
-_DATED = "forget|preview|adopt|ledger|resanitise|refingerprint"
+_DATED = "cleanup|forget|preview|adopt|ledger|resanitise|refingerprint"
 
 
 @pytest.mark.parametrize("command", re.findall(rf"python -m tasks\.((?:{_DATED}) [^\n`]+\d)`", README))
