@@ -417,6 +417,16 @@ def test_killed_at_any_encrypted_object_it_goes_on(
     assert not [path for path in fetched.layout.sealing().rglob("*") if path.is_file()]
 
 
+def test_either_of_two_keys_opens_it(fetched: Pipeline, inner: Store, identity: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    subprocess.run(["age-keygen", "-o", other], check=True, capture_output=True)
+    stored = sealed(inner, fetched.layout.sealing(), identity, other).put("a/1", fetched.raw() / written(1))
+    assert stored.source == file_digest(fetched.raw() / written(1))
+    for key in (identity, other):
+        sealed(inner, tmp_path, identity=key).get("a/1", tmp_path / "plain")
+        assert file_digest(tmp_path / "plain") == stored.source
+
+
 def test_keys_that_are_none_are_named_and_not_shown(tmp_path: Path, identity: Path) -> None:
     secret = next(line for line in identity.read_text().splitlines() if line.startswith("AGE-SECRET"))
     assert age.recipients(f"{public(identity)}, {public(identity)}") == (public(identity),) * 2
