@@ -75,7 +75,8 @@ def main() -> int:
         prog="python -m tasks.mirror",
         description="Pull what [mirror] source publishes into [mirror] directory: changed buckets, each put "
         "in place in one step when it arrived as its SHA256SUMS says, then the pages. What is gone there "
-        "goes here. Exits with 1, and a line for each bucket, where one could not be taken; the next run does it.",
+        "goes here. Exits with 1, and a line for each bucket, where one could not be taken; the next run "
+        "does it.",
         epilog="Examples: python -m tasks.mirror; python -m tasks.mirror --quiet (for cron: prints nothing "
         "when all is well)",
     )
