@@ -1,5 +1,5 @@
-"""The sample configuration of the mirror's web server, in a real nginx: what it serves, with which headers, and
-what it writes down of those who come."""
+"""The sample configuration of the mirror's web server, in a real nginx: what it serves, with which headers,
+and what it writes down of those who come."""
 
 from __future__ import annotations
 
