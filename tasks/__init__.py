@@ -27,5 +27,6 @@ Commands (each has --help):
     python -m tasks.ledger FIRST [LAST]         what became of everything that was received
     luigi --module tasks.restore RestoreReports --bucket-date 2016-08-01
     python -m tasks.cleanup [FIRST LAST]        free raw files that the backup holds; --verify: look at it
+    python -m tasks.mirror                      on the mirror machine: pull what was published
     python -m tasks.database ACTION             the embedded PostgreSQL: start, stop, status, url, psql
 """

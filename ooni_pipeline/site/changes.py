@@ -67,7 +67,7 @@ def read_changes(path: Path) -> list[Change]:
     for line in lines:
         try:
             changes.append(_parsed(json.loads(line), len(changes) + 1))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise BucketError(
                 f"line {len(changes) + 1} of {path} is none of ours. Delete the file, and the next night "
                 "begins a new log; who mirrors by it then begins anew"

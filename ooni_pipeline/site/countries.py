@@ -102,7 +102,7 @@ def _write_country(public: Path, fresh: Path, country: Country, rows: Iterator[B
     name = country_names().get(code, "")
     directory = fresh / code
     directory.mkdir()
-    most: list[tuple[int, int, str, _Input]] = []
+    most: list[tuple[int, int, int, _Input]] = []
     inputs = 0
     with (
         packed(directory / CSV) as binary,
@@ -112,11 +112,11 @@ def _write_country(public: Path, fresh: Path, country: Country, rows: Iterator[B
         writer.writerow(Blocked._fields)
         for one in _inputs(rows, writer):
             inputs += 1
-            place = (one.blocked, len(one.networks), one.text, one)
+            place = (one.blocked, len(one.networks), -inputs, one)  # of equals the first one stays
             (heapq.heappush if len(most) < _INPUTS else heapq.heappushpop)(most, place)
     dates = [str(date) for date in country.buckets]
     (directory / BUCKETS).write_text("".join(f"{date}\n" for date in dates), encoding="ascii")
-    top = [one for _, _, _, one in sorted(most, key=lambda place: (-place[0], -place[1], place[2]))]
+    top = [one for _, _, _, one in sorted(most, reverse=True)]
     title = f"{name} ({code})" if name else code
     (directory / "index.html").write_text(
         page(title, _body(public, country, top, inputs), 2), encoding="utf-8"
