@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import gzip
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -13,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from ooni_pipeline.bucket.layout import Stage
-from ooni_pipeline.bucket.withdraw_queue import waiting
-from ooni_pipeline.bucket.withdrawn import withdrawn_counts
+from ooni_pipeline.bucket.withdraw_queue import BACKUP, waiting
+from ooni_pipeline.bucket.withdrawn import withdrawals, withdrawn_counts
 from tests.tasks.conftest import TOP, Pipeline
 
 pytestmark = pytest.mark.one_server
@@ -81,13 +83,10 @@ def traces(*places: Path, texts: tuple[str, ...] = (CANARY, ADDRESS)) -> list[st
             data = path.read_bytes() if path.is_file() else b""
             if data[:2] == b"\x1f\x8b":
                 data += gzip.decompress(data)
-            for line in data.splitlines():
-                if b'"base64"' in line:
-                    import base64
-
-                    data += base64.b64decode(json.loads(line)["base64"] or "")
+            for coded in re.findall(rb'"base64": ?"([^"]*)"', data):
+                data += base64.b64decode(coded)
             if any(text.encode() in data or text in path.name for text in texts):
-                found.append(str(path.relative_to(place.parent)))
+                found.append(f"{place.name}/{path.relative_to(place)}")
     return found
 
 
@@ -120,8 +119,12 @@ def places(pipeline: Pipeline) -> tuple[Path, ...]:
     return root / "private", root / "public", root / "backup", root / "collector"
 
 
-def test_no_trace_is_left_and_nothing_comes_back(pipeline: Pipeline) -> None:
-    """An address in reports of all kinds, in two buckets, withdrawn; then all that could bring it back."""
+def first_parts(found: list[str]) -> set[str]:
+    return {"/".join(path.split("/")[:2]) for path in found}
+
+
+def everything_received(pipeline: Pipeline) -> None:
+    """Reports of all kinds, in two buckets, and the nights over them."""
     directory = pipeline.layout.bucket(Stage.RAW, YESTERDAY)
     directory.mkdir(parents=True)
     (directory / name("older")).write_bytes(REPORTS[name("mixed")])
@@ -130,24 +133,76 @@ def test_no_trace_is_left_and_nothing_comes_back(pipeline: Pipeline) -> None:
     receive(pipeline)
     pipeline.nightly(YESTERDAY)
     pipeline.nightly()
-    assert {path.split("/")[0] for path in traces(*places(pipeline))} == {"private", "public", "backup"}
-    assert in_the_database(pipeline)
-    before = int(pipeline.query("SELECT count(*) FROM metrics")[0][0])
 
-    listed = withdraw(pipeline, "--address", "--dry-run", stdin=f"{ADDRESS}\n")
-    assert ADDRESS not in listed
-    print(listed)
+
+def test_no_trace_is_left_and_nothing_comes_back(pipeline: Pipeline) -> None:
+    """An address in reports of all kinds, in two buckets, withdrawn; then all that could bring it back."""
+    everything_received(pipeline)
+    layout, backup = pipeline.layout, pipeline.root / "backup"
+    assert first_parts(traces(*places(pipeline))) >= {
+        "private/reports-raw", "private/rejected", "private/normalised", "private/sanitised",
+        f"public/{YESTERDAY}", f"public/{pipeline.today}", "backup/reports-raw",
+    }  # fmt: skip
+    assert in_the_database(pipeline)
+    shutil.copytree(backup, pipeline.root / "old")
+    others = pipeline.query(f"SELECT count(*) FROM metrics WHERE metrics::text !~ '{CANARY}'")
+
     untouched = pipeline.everything()
+    listed = withdraw(pipeline, "--address", "--dry-run", stdin=f"{ADDRESS}\n")
+    assert "3 whole reports and 6 entries of others, in 2 buckets" in listed
     assert pipeline.everything() == untouched
-    output = withdraw(
-        pipeline, "--address", "--yes", "--why", "a volunteer asked", "--by", "ada", stdin=ADDRESS
-    )
-    print(output)
-    assert ADDRESS not in output
+    because = ("--why", "a volunteer asked", "--by", "ada")
+    told = withdraw(pipeline, "--address", "--yes", *because, stdin=ADDRESS)
+    assert ADDRESS not in listed + told
+    assert_gone(pipeline, others)
+    assert [withdrawn_counts(layout, day) for day in (YESTERDAY, pipeline.today)] == [(0, 1), (3, 5)]
+    (act,) = withdrawals(layout)
+    assert (act.by, act.why) == ("ada", "a volunteer asked")
+    assert "6 received" not in pipeline.verb("ledger", YESTERDAY, pipeline.today)
+    index = json.loads((layout.bucket(Stage.PUBLISHED, pipeline.today) / "index.json").read_text())
+    assert index["withdrawn"] == {"reports": 3, "measurements": 5}
+    assert "nothing was withdrawn" not in told
+    assert "0 whole reports and 0 entries" in withdraw(
+        pipeline, "--address", "--yes", *because, stdin=ADDRESS
+    ), "twice is harmless"
+
+    # The same reports again, and a new one that repeats an entry, on a collector.
+    receive(pipeline)
+    (pipeline.archive / name("again")).write_bytes(REPORTS[name("only")] + lines(entry(61)))
+    pipeline.verb("forget", "fetch", pipeline.today, pipeline.today)
+    pipeline.nightly()
+    others = [(others[0][0] + 1,)]
+    assert in_the_database(pipeline) == []
+    assert first_parts(traces(*places(pipeline))) == {
+        "private/reports-raw", "private/withdrawing", "backup/reports-raw", "collector/archive"
+    }  # fmt: skip
+    ledger = pipeline.verb("ledger", pipeline.today)
+    assert "still there: entries that came back in another report" in ledger
+    withdraw(pipeline, "--due")
+    assert_gone(pipeline, others)
+
+    # An old state of the backup, brought back on a fresh machine.
+    for path in (pipeline.root / "old").rglob("*"):
+        if path.is_file():
+            shutil.copyfile(path, backup / path.relative_to(pipeline.root / "old"))
+    layout.private.rename(pipeline.root / "lost")
+    for day in (YESTERDAY, pipeline.today):
+        pipeline.luigi("--module", "tasks.normalise", "NormaliseReports", "--bucket-date", str(day))
+    assert traces(layout.private) == []
+    assert {item.kind for item in waiting(layout)} == {BACKUP}, "its objects must go"
+    for day in (YESTERDAY, pipeline.today):
+        pipeline.luigi("--module", "tasks.backup", "BackupReports", "--bucket-date", str(day))
+    withdraw(pipeline, "--due")
+    assert traces(layout.private, layout.public, backup, pipeline.root / "collector") == []
+    assert waiting(layout) == []
+
+
+def assert_gone(pipeline: Pipeline, others: object) -> None:
+    """Nothing of it anywhere, all else still there, and the ledgers add up."""
     assert traces(*places(pipeline)) == []
     assert in_the_database(pipeline) == []
-    for day in (YESTERDAY, pipeline.today):
-        print(pipeline.verb("ledger", day))
-    print(withdrawn_counts(pipeline.layout, pipeline.today), before)
+    assert pipeline.query("SELECT count(*) FROM metrics") == others
     assert waiting(pipeline.layout) == []
-    shutil.rmtree(pipeline.root / "nothing", ignore_errors=True)
+    for day in (YESTERDAY, pipeline.today):
+        pipeline.verb("ledger", day)
+    pipeline.nightly()
