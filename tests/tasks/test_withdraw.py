@@ -8,6 +8,7 @@ import gzip
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -206,3 +207,27 @@ def assert_gone(pipeline: Pipeline, others: object) -> None:
     for day in (YESTERDAY, pipeline.today):
         pipeline.verb("ledger", day)
     pipeline.nightly()
+
+
+@pytest.mark.parametrize("step", [37, pytest.param(1, marks=pytest.mark.full_chaos)])
+def test_killed_at_any_moment_the_same_command_finishes_it(pipeline: Pipeline, step: int) -> None:
+    """Killed before a change of a file, ever later, each time on what the last run left."""
+    everything_received(pipeline)
+    others = pipeline.query(f"SELECT count(*) FROM metrics WHERE metrics::text !~ '{CANARY}'")
+    killed = 0
+    for moment in range(1, 2000, step):
+        ran = subprocess.run(
+            [
+                sys.executable, "-m", "tests.tasks.killed", str(moment),
+                "tasks.withdraw", "--address", "--yes", "--why", "a volunteer asked",
+            ],
+            cwd=TOP, env=pipeline.environment(), input=ADDRESS, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if ran.returncode == 0:
+            break
+        assert ran.returncode == -signal.SIGKILL, ran.stdout + ran.stderr
+        killed += 1
+    assert killed > 1
+    assert_gone(pipeline, others)
+    counts = [withdrawn_counts(pipeline.layout, day) for day in (YESTERDAY, pipeline.today)]
+    assert counts == [(0, 1), (3, 5)], "each is counted once"
