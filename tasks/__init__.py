@@ -20,6 +20,7 @@ Commands (each has --help):
     python -m tasks.forget STAGE FIRST LAST     a stage and those below are to be done again
     python -m tasks.preview FIRST LAST          what doing them again would change
     python -m tasks.held list [FIRST [LAST]]    reports that wait for a person; show, release, drop
+    python -m tasks.withdraw --file BUCKET/REPORT  a report goes from everywhere; --id, --address, --due
     python -m tasks.resanitise FIRST LAST       what was published of bridges that were listed later
     python -m tasks.fingerprints check          the fingerprint table; unmatched, show NAME
     python -m tasks.refingerprint FIRST LAST    match what is loaded with today's fingerprint table

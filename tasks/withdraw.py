@@ -117,10 +117,26 @@ def finish(layout: Layout, key: bytes) -> list[str]:
     return problems + work_off(layout, stones)
 
 
-def told(layout: Layout, problems: list[str]) -> int:
-    """Say what is left; exit status 0 when that is only what is queued."""
+def show_all(layout: Layout, key: bytes) -> None:
+    """What was withdrawn ever, and what of it is still there: numbers and reasons, no names."""
+    for act in withdrawals(layout, key):
+        reports = sum(counts[0] for counts in act.counts.values())
+        measurements = sum(counts[1] for counts in act.counts.values())
+        print(
+            f"{act.when}  {act.by}: {reports} reports, {measurements} measurements, from {len(act.counts)} "
+            f"buckets: {act.why}"
+        )
+    show_queue(layout)
+
+
+def show_queue(layout: Layout) -> None:
+    """What cannot be deleted yet."""
     for item in waiting(layout):
         print(f"queued: bucket {item.bucket}: {item.told}")
+
+
+def told(problems: list[str]) -> int:
+    """Say what could not be done; exit status 0 when that is only what is queued."""
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
     if problems:
@@ -166,7 +182,9 @@ def _parser() -> argparse.ArgumentParser:
         help="every entry that holds an IP address, in any spelling, or another text, read from standard "
         "input: it would be seen on the command line",
     )
-    what.add_argument("--due", action="store_true", help="finish what is left or due, for cron")
+    what.add_argument(
+        "--due", action="store_true", help="finish what is left or due; prints faults alone, for cron"
+    )
     parser.add_argument(
         "--from", dest="first", type=date, help="look into the raw reports of buckets from here on"
     )
@@ -190,14 +208,17 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.last and not arguments.first:
         parser.error("--to needs --from")
-    if not (arguments.due or arguments.dry_run or arguments.why.strip()):
+    if not (arguments.due or arguments.list or arguments.dry_run or arguments.why.strip()):
         parser.error("--why is required: somebody will ask")
     layout = config.layout()
     if not layout.id_key().exists():
-        if arguments.due:
+        if arguments.due or arguments.list:
             return 0
         raise BucketError(f"{layout.id_key()} is not here, so no bucket is")
     key = read_key(layout.id_key())
+    if arguments.list:
+        show_all(layout, key)
+        return 0
     if arguments.dry_run:
         selection, _ = selected(parser, arguments, layout, key)
         show(selection)
@@ -205,19 +226,20 @@ def main() -> int:
     with one_writer(layout.lock("withdraw"), waits_for("withdraw")):
         problems = finish(layout, key)
         if arguments.due:
-            return told(layout, problems)
+            return told(problems)
         selection, sought = selected(parser, arguments, layout, key)
         show(selection)
         _checked_why(arguments.why, selection, sought)
         if not selection.found:
-            return told(layout, problems) or (1 if selection.absent else 0)
+            return told(problems) or (1 if selection.absent else 0)
         if not arguments.yes and not confirmed():
             print("nothing was withdrawn")
             return 1
         by = arguments.by or pwd.getpwuid(os.getuid()).pw_name
         work = begin(layout, key, selection, by, arguments.why.strip())
         problems += carry_out(layout, work, full=arguments.rewrite_tables)
-        status = told(layout, problems)
+        show_queue(layout)
+        status = told(problems)
         if not status:
             print("withdrawn")
         return status or (1 if selection.absent else 0)
