@@ -185,6 +185,7 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--due", action="store_true", help="finish what is left or due; prints faults alone, for cron"
     )
+    what.add_argument("--list", action="store_true", help="what was withdrawn, and what is still queued")
     parser.add_argument(
         "--from", dest="first", type=date, help="look into the raw reports of buckets from here on"
     )

@@ -86,16 +86,17 @@ class Selection:
     def act(self, name: str, when: str, by: str, why: str) -> Withdrawal:
         """The record of the act."""
         marks = Marks(self.key)
-        counts: dict[dt.date, tuple[int, int]] = {}
+        gone: dict[dt.date, tuple[int, set[str]]] = {}
         whole: set[str] = set()
         former: set[str] = set()
         entries: set[str] = set()
         for (bucket_date, _), (record, what) in self.found.items():
-            reports, measurements = counts.get(bucket_date, (0, 0))
-            counts[bucket_date] = reports + what.whole, measurements + len(what.ids)
+            reports, ids = gone.get(bucket_date, (0, set()))
+            gone[bucket_date] = reports + what.whole, ids.union(what.ids)  # a duplicate counts once
             entries.update(what.marks)
             if record.content and record.size:  # an empty file is like every other
                 (whole if what.whole else former).add(marks.report(record.content))
+        counts = {bucket_date: (reports, len(ids)) for bucket_date, (reports, ids) in gone.items()}
         return Withdrawal(
             name, when, by, why, counts, frozenset(whole), frozenset(former - whole), frozenset(entries)
         )

@@ -18,12 +18,13 @@ import pytest
 from ooni_pipeline.bucket.layout import Stage
 from ooni_pipeline.bucket.withdraw_queue import BACKUP, waiting
 from ooni_pipeline.bucket.withdrawn import withdrawals, withdrawn_counts
-from tests.tasks.conftest import TOP, Pipeline
+from tests.tasks.conftest import DEMO, TOP, Pipeline
 
 pytestmark = pytest.mark.one_server
 
 YESTERDAY = dt.datetime.now(dt.timezone.utc).date() - dt.timedelta(days=1)
 ADDRESS = "203.0.113.77"
+BRIDGE = next(place.rpartition(":")[0] for place in json.loads((DEMO / "bridge_table.json").read_bytes()))
 #: Stands in everything that is to go, and in nothing else.
 CANARY = "canary-5e1f"
 
@@ -156,12 +157,12 @@ def test_no_trace_is_left_and_nothing_comes_back(pipeline: Pipeline) -> None:
     told = withdraw(pipeline, "--address", "--yes", *because, stdin=ADDRESS)
     assert ADDRESS not in listed + told
     assert_gone(pipeline, others)
-    assert [withdrawn_counts(layout, day) for day in (YESTERDAY, pipeline.today)] == [(0, 1), (3, 5)]
+    assert [withdrawn_counts(layout, day) for day in (YESTERDAY, pipeline.today)] == [(0, 1), (3, 4)]
     (act,) = withdrawals(layout)
     assert (act.by, act.why) == ("ada", "a volunteer asked")
     assert "6 received" not in pipeline.verb("ledger", YESTERDAY, pipeline.today)
     index = json.loads((layout.bucket(Stage.PUBLISHED, pipeline.today) / "index.json").read_text())
-    assert index["withdrawn"] == {"reports": 3, "measurements": 5}
+    assert index["withdrawn"] == {"reports": 3, "measurements": 4}
     assert "nothing was withdrawn" not in told
     assert "0 whole reports and 0 entries" in withdraw(
         pipeline, "--address", "--yes", *because, stdin=ADDRESS
@@ -198,15 +199,89 @@ def test_no_trace_is_left_and_nothing_comes_back(pipeline: Pipeline) -> None:
     assert waiting(layout) == []
 
 
-def assert_gone(pipeline: Pipeline, others: object) -> None:
+def assert_gone(pipeline: Pipeline, others: object, days: tuple[dt.date, ...] = ()) -> None:
     """Nothing of it anywhere, all else still there, and the ledgers add up."""
     assert traces(*places(pipeline)) == []
     assert in_the_database(pipeline) == []
     assert pipeline.query("SELECT count(*) FROM metrics") == others
     assert waiting(pipeline.layout) == []
-    for day in (YESTERDAY, pipeline.today):
+    for day in days or (YESTERDAY, pipeline.today):
         pipeline.verb("ledger", day)
     pipeline.nightly()
+
+
+def mirrored(pipeline: Pipeline) -> str:
+    bucket = pipeline.layout.bucket(Stage.PUBLISHED, pipeline.today)
+    return "".join(gzip.decompress(path.read_bytes()).decode() for path in sorted(bucket.glob("*.gz")))
+
+
+def test_a_measurement_with_its_duplicates_a_report_id_and_a_report_that_is_held(pipeline: Pipeline) -> None:
+    for report in (name("mixed"), name("samebytes"), name("only"), name("plain")):
+        (pipeline.archive / report).write_bytes(REPORTS[report])
+    asks = entry(71, input=f"http://ask-{CANARY}.test/{BRIDGE}", test_keys={"body": BRIDGE})
+    (pipeline.archive / name("asks")).write_bytes(lines(asks))
+    pipeline.nightly()
+    layout, day = pipeline.layout, pipeline.today
+    because = ("--yes", "--why", "a volunteer asked")
+
+    twelve = f"http://{CANARY}-12.test/"
+    ((number,),) = pipeline.query(f"SELECT id::text FROM metrics WHERE input = '{twelve}'")
+    told = withdraw(pipeline, "--id", number.upper(), *because)
+    assert "0 whole reports and 2 entries of others" in told, "the duplicate in another report too"
+    assert traces(*places(pipeline), texts=(twelve,)) == []
+    assert "plain-11" in mirrored(pipeline)
+    assert f"{CANARY}-31" in mirrored(pipeline)
+    assert withdrawn_counts(layout, day) == (0, 1), "it was one measurement"
+
+    withdraw(pipeline, "--report-id", "r3", *because)
+    assert f"{CANARY}-31" not in mirrored(pipeline)
+    assert withdrawn_counts(layout, day) == (1, 2)
+
+    held = name("asks").replace("Z-", "-")
+    assert held.removesuffix(".json") in pipeline.verb("held", "list", expect=1)
+    withdraw(pipeline, "--file", f"{day}/{held}", *because)
+    assert pipeline.verb("held", "list") == ""
+    assert layout.decisions(day).read_text().count("asks") == 0
+    assert withdrawn_counts(layout, day) == (2, 3)
+    assert_gone(pipeline, [(4,)], days=(day,))
+    names = ("asks-", "-only-")
+    assert traces(layout.private, pipeline.root / "backup", pipeline.root / "collector", texts=names) == []
+    listed = withdraw(pipeline, "--list")
+    assert listed.count("a volunteer asked") == 3
+
+
+def test_what_is_refused(pipeline: Pipeline) -> None:
+    """Nothing is withdrawn by mistake, and nothing is said that must not be."""
+    day = pipeline.today
+    (pipeline.archive / name("only")).write_bytes(REPORTS[name("only")])
+    (pipeline.archive / name("plain")).write_bytes(REPORTS[name("plain")])
+    pipeline.luigi("--module", "tasks.fetch", "FetchReports", "--bucket-date", str(day))
+    before = pipeline.everything()
+    report = name("only").replace("Z-", "-")
+    why = ("--yes", "--why")
+    assert "--why is required" in withdraw(pipeline, "--file", f"{day}/{report}", expect=2)
+    assert "has no report of that name" in withdraw(pipeline, "--file", f"{day}/x", *why, "w", expect=1)
+    assert "there is no manifest" in withdraw(pipeline, "--file", f"{YESTERDAY}/x", *why, "w", expect=1)
+    assert "--why says what is withdrawn" in withdraw(
+        pipeline, "--file", f"{day}/{report}", *why, f"because of {report}", expect=1
+    )
+    told = withdraw(pipeline, "--address", *why, f"he is at {ADDRESS}", stdin=ADDRESS, expect=1)
+    assert "--why says what is withdrawn" in told
+    told += withdraw(pipeline, "--address", *why, "w", stdin="a@b", expect=1)
+    assert "cannot be looked for: it is no IP address" in told
+    told += withdraw(pipeline, "--address", "--why", "w", stdin=ADDRESS, expect=1)
+    assert "nobody can be asked here: look with --dry-run, then add --yes" in told
+    assert ADDRESS not in told
+    assert "a@b" not in told
+    (pipeline.layout.bucket(Stage.RAW, day) / report).rename(pipeline.root / "elsewhere")
+    told = withdraw(pipeline, "--address", "--dry-run", stdin=ADDRESS, expect=1)
+    assert "1 raw reports are not here, nobody has looked into them: luigi --module tasks.restore " in told
+    (pipeline.root / "elsewhere").rename(pipeline.layout.bucket(Stage.RAW, day) / report)
+    assert pipeline.everything() == before
+    pipeline.verb("forget", "fetch", day, day)
+    told = withdraw(pipeline, "--file", f"{day}/{report}", *why, "w", expect=1)
+    assert f"tasks.fetch FetchReports --bucket-date {day} first" in told
+    assert not pipeline.layout.withdrawn().exists()
 
 
 @pytest.mark.parametrize("step", [37, pytest.param(1, marks=pytest.mark.full_chaos)])
@@ -230,4 +305,4 @@ def test_killed_at_any_moment_the_same_command_finishes_it(pipeline: Pipeline, s
     assert killed > 1
     assert_gone(pipeline, others)
     counts = [withdrawn_counts(pipeline.layout, day) for day in (YESTERDAY, pipeline.today)]
-    assert counts == [(0, 1), (3, 5)], "each is counted once"
+    assert counts == [(0, 1), (3, 4)], "each is counted once"
