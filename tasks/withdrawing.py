@@ -36,6 +36,7 @@ from ooni_pipeline.database.markers import forget_loads, is_loaded
 from ooni_pipeline.database.withdrawing import vacuum
 from ooni_pipeline.errors import PipelineError, TransferError
 from ooni_pipeline.transfer.collectors import CHANGED, GONE, REMOVED
+from ooni_pipeline.transfer.refuse import is_withdrawn
 from ooni_pipeline.transfer.withdraw import (
     delete_derived,
     erase_from_backup,
@@ -82,12 +83,15 @@ def sweep_targets(layout: Layout, bucket_date: dt.date, stones: Tombstones) -> l
     path = layout.manifest(Stage.RAW, bucket_date)
     if not path.exists():
         return []
-    again = layout.manifest(Stage.NORMALISED, bucket_date)
-    came = {r.report for r in Manifest.read(again).reports if r.counts.withdrawn} if again.exists() else set()
+    normalised = layout.manifest(Stage.NORMALISED, bucket_date)
+    came = {}  # report -> whether nothing else is in it
+    for record in Manifest.read(normalised).reports if normalised.exists() else ():
+        if record.counts.withdrawn:
+            came[record.report] = record.counts.withdrawn == record.counts.taken
     targets = []
     for record in Manifest.read(path).reports:
-        whole = bool(record.content) and stones.report(record.content)
-        if whole or record.report in came or (record.content and stones.former(record.content)):
+        whole = came.get(record.report, False) or bool(record.content and stones.report(record.content))
+        if whole or record.report in came or is_withdrawn(record, stones):
             targets.append(
                 Target(
                     bucket_date.isoformat(), record.report, whole, record.name or "", record.digest,
@@ -127,16 +131,15 @@ def carry_out(layout: Layout, work: Work, *, full: bool = False) -> list[str]:
             _bucket(layout, bucket_date, targets, stages, stones, work.act)
         except PipelineError as error:
             problems.append(f"bucket {bucket_date}: {error}")
-        if LOAD in stages:
-            loaded.append(bucket_date)
-    if loaded and not problems:
-        if not refresh(loaded):
-            problems.append("the views are not refreshed")
         else:
-            try:
-                vacuum(config.database_url(start=True), loaded, full=full)
-            except PipelineError as error:
-                problems.append(f"the database is not vacuumed: {error}")
+            loaded += [bucket_date] * (LOAD in stages)
+    if loaded and not refresh(loaded):
+        problems.append("the views are not refreshed")
+    elif loaded:
+        try:
+            vacuum(config.database_url(start=True), loaded, full=full)
+        except PipelineError as error:
+            problems.append(f"the database is not vacuumed: {error}")
     if not problems:
         add_waiting(layout, _copies(work))
         work_done(layout, work)
@@ -175,7 +178,7 @@ def _bucket(
 ) -> None:
     reports = {target.report for target in targets}
     with _alone(bucket_date):
-        take_out_of_raw(layout, bucket_date, targets, stones, stones.marks.key)
+        take_out_of_raw(layout, bucket_date, targets, stones, counted=act != SWEEP)
         forget_bucket(layout, Stage.NORMALISED, bucket_date, reports.__contains__)
         delete_derived(layout, bucket_date, reports)
         take_out_of_removed(layout, bucket_date, reports)

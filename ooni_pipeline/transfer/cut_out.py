@@ -17,7 +17,7 @@ from ooni_pipeline.report.entry import BadReport, RawEntry
 from ooni_pipeline.report.measurement_id import measurement_id
 
 
-def cut_out(directory: Path, record: ReportRecord, stones: Tombstones, key: bytes) -> ReportRecord:
+def cut_out(directory: Path, record: ReportRecord, stones: Tombstones) -> ReportRecord:
     """Cut the entries that have tombstones out of a raw report's file, and return its record as it is then.
 
     The others keep their bytes, which is seen to before the file takes the place of the former. Raises
@@ -31,7 +31,7 @@ def cut_out(directory: Path, record: ReportRecord, stones: Tombstones, key: byte
             f"(luigi --module tasks.restore RestoreReports --bucket-date {directory.name}) and type it again"
         )
     cuts: list[Cut] = []
-    expected, entries = _sequence(path, path.name, stones, key, cuts.append)
+    expected, entries = _sequence(path, path.name, stones, cuts.append)
     if not entries:
         raise BucketError(f"{path} would have no entry left: withdraw the whole report")
     if cuts:
@@ -39,7 +39,7 @@ def cut_out(directory: Path, record: ReportRecord, stones: Tombstones, key: byte
             raise BucketError(f"{path} is no longer what was fetched; nothing is cut out of it")
         with whole_file(path) as part:
             write_without(path, part, cuts)
-            if _sequence(part, path.name, stones, key, _no_cut) != (expected, entries):
+            if _sequence(part, path.name, stones, _no_cut) != (expected, entries):
                 raise BucketError(f"{path} would lose more than was asked for: withdraw the whole report")
     elif file_digest(path) != record.digest and not stones.former(record.content):
         raise BucketError(f"{path} is no longer what was fetched; nothing is cut out of it")
@@ -56,7 +56,6 @@ def _sequence(
     path: Path,
     named: str,
     stones: Tombstones,
-    key: bytes,
     gone: Callable[[Cut], None],
 ) -> tuple[str, int]:
     """One digest over all entries that stay, in order, and how many they are; the others go to ``gone``."""
@@ -64,7 +63,7 @@ def _sequence(
     try:
         for one in cuttable_entries(path, named):
             if isinstance(one.item, RawEntry):
-                told = measurement_id(key, one.header.raw, one.item.raw)
+                told = measurement_id(stones.marks.key, one.header.raw, one.item.raw)
                 is_gone = stones.entry(told)
             else:
                 told = one.item.digest

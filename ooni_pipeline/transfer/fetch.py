@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -213,18 +212,11 @@ def _refuse(layout: Layout, plan: Plan, records: list[ReportRecord], now: dt.dat
             ),
         )
         plan.files = [
-            planned if now_it_is is record else _replanned(planned, now_it_is)
-            for planned, record, now_it_is in zip(plan.files, records, taken, strict=True)
+            planned if after is before else planned.replaced_by(after)
+            for planned, before, after in zip(plan.files, records, taken, strict=True)
         ]
         plan.write(layout.plan(plan.bucket_date))
     return taken
-
-
-def _replanned(planned: Planned, record: ReportRecord) -> Planned:
-    """What the plan says of a report that was cut, or of one that was refused, which has no name."""
-    if record.name is None:
-        return Planned(planned.collector, "", 0, "", "", record.report, record.rejected)
-    return dataclasses.replace(planned, size=record.size, digest=record.digest, name=record.name)
 
 
 def _places(directory: Path, files: Iterable[Planned], key: bytes) -> list[Path]:

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from ooni_pipeline.bucket.files import whole_file
+from ooni_pipeline.bucket.manifest import ReportRecord
 from ooni_pipeline.errors import BucketError, RejectReason, TransferError
 from ooni_pipeline.report.entry import BadReport
 from ooni_pipeline.report.names import format_report_name, parse_report_name
@@ -49,6 +50,12 @@ class Planned:
     @property
     def report(self) -> str:
         return report_of(self.name)
+
+    def replaced_by(self, record: ReportRecord) -> Planned:
+        """What the plan says once the report was cut, or was withdrawn and has no name any more."""
+        if record.name is None:
+            return Planned(self.collector, "", 0, "", "", record.report, record.rejected)
+        return dataclasses.replace(self, size=record.size, digest=record.digest, name=record.name)
 
 
 @dataclass

@@ -49,25 +49,26 @@ def refuse_withdrawn(
             if record.name is not None:
                 (directory / record.name).unlink(missing_ok=True)
             refused.append(record)
-            taken.append(_without_name(record, stones))
+            taken.append(without_name(record, stones))
         elif stones is not None and record.name and record.content and stones.former(record.content):
             refused.append(record)
-            taken.append(cut_out(directory, record, stones, stones.marks.key))
+            taken.append(cut_out(directory, record, stones))
         else:
             taken.append(record)
     return taken, refused
 
 
-def _without_name(record: ReportRecord, stones: Tombstones) -> ReportRecord:
+def without_name(record: ReportRecord, stones: Tombstones) -> ReportRecord:
+    """What stays in a raw proof of a report that was withdrawn: that there was one."""
     return ReportRecord(
-        nameless(record, stones),
+        _nameless(record, stones),
         rejected=RejectReason.WITHDRAWN.value,
         collector=record.collector,
         fetched=record.fetched,
     )
 
 
-def nameless(record: ReportRecord, stones: Tombstones) -> str:
+def _nameless(record: ReportRecord, stones: Tombstones) -> str:
     """What the report is called from now on: nobody can tell from it what it was, and it is like no other."""
     told = "\0".join((record.collector, record.path, record.report, record.digest))
     digest = hmac.new(stones.marks.key, told.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()

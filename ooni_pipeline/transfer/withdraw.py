@@ -6,7 +6,6 @@ whatever an earlier run of it did before it died.
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from ooni_pipeline.bucket.withdrawn import Tombstones
 from ooni_pipeline.transfer.cut_out import cut_out
 from ooni_pipeline.transfer.plan import Plan
 from ooni_pipeline.transfer.raw_bucket import prove_bucket
+from ooni_pipeline.transfer.refuse import without_name
 from ooni_pipeline.transfer.sent import BESIDE
 from ooni_pipeline.transfer.stored import key_of
 from ooni_pipeline.transfer.stores import Erased, Store
@@ -30,10 +30,12 @@ def take_out_of_raw(
     bucket_date: dt.date,
     targets: Iterable[Target],
     stones: Tombstones,
-    key: bytes,
+    *,
+    counted: bool = True,
 ) -> None:
     """Delete the whole reports of a raw bucket that are meant, cut the entries that have tombstones out of
-    the others, and prove the bucket anew. Nobody else may work on the bucket meanwhile.
+    the others, and prove the bucket anew. Nobody else may work on the bucket meanwhile. A whole report that
+    no record of a withdrawal has ``counted`` leaves a record without a name.
 
     Raises BucketError where a file is not what the raw manifest says, or comes out otherwise than it should:
     then it stays as it is.
@@ -41,18 +43,20 @@ def take_out_of_raw(
     meant = {target.report: target for target in targets if target.bucket_date == bucket_date}
     directory = layout.bucket(Stage.RAW, bucket_date)
     proof = read_proof(layout, Stage.RAW, bucket_date)
-    kept, before = [], {}
+    instead: dict[str, ReportRecord | None] = {}
     for record in proof.reports:
         target = meant.get(record.report)
         if target is None:
-            kept.append(record)
-        elif not target.whole and record.name is not None:
-            before[record.report] = record.digest
-            kept.append(cut_out(directory, record, stones, key))
-    proof.reports = kept
-    _take_out_of_plan(layout.plan(bucket_date), meant, kept)
+            continue
+        if target.whole:
+            instead[record.report] = None if counted else without_name(record, stones)
+        elif record.name is not None:
+            instead[record.report] = cut_out(directory, record, stones)
+    kept = [instead.get(record.report, record) for record in proof.reports]
+    proof.reports = [record for record in kept if record is not None]
+    _take_out_of_plan(layout.plan(bucket_date), instead)
     prove_bucket(layout, proof)
-    named = {record.name for record in kept}
+    named = {record.name for record in proof.reports}
     for target in meant.values():
         if target.whole and target.name and target.name not in named:
             (directory / target.name).unlink(missing_ok=True)
@@ -60,22 +64,19 @@ def take_out_of_raw(
         index.first("")  # it forgets what the manifest no longer says
 
 
-def _take_out_of_plan(path: Path, meant: Mapping[str, Target], kept: Iterable[ReportRecord]) -> None:
+def _take_out_of_plan(path: Path, instead: Mapping[str, ReportRecord | None]) -> None:
     """A fetch that goes on from its plan must not ask for what was withdrawn, and knows a report that was cut
     by its new digest."""
-    if not path.exists():
-        return
-    plan, now = Plan.read(path), {record.report: record for record in kept}
-    files = []
-    for planned in plan.files:
-        target = meant.get(planned.report)
-        if target is None:
-            files.append(planned)
-        elif not target.whole and planned.report in now:
-            record = now[planned.report]
-            files.append(dataclasses.replace(planned, size=record.size, digest=record.digest))
-    plan.files = files
-    plan.write(path)
+    if path.exists():
+        plan = Plan.read(path)
+        files = []
+        for planned in plan.files:
+            if planned.report not in instead:
+                files.append(planned)
+            elif (record := instead[planned.report]) is not None:
+                files.append(planned.replaced_by(record))
+        plan.files = files
+        plan.write(path)
 
 
 def delete_derived(layout: Layout, bucket_date: dt.date, reports: Iterable[str]) -> None:
