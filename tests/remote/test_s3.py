@@ -103,7 +103,9 @@ def test_encryption_and_storage_class_are_asked_for(
 
 
 @pytest.mark.parametrize(
-    "fault", [lambda: Answer(500, "InternalError"), lambda: Answer(503, "SlowDown"), Cut], ids=str
+    "fault",
+    [lambda: Answer(500, "InternalError"), lambda: Answer(503, "SlowDown"), Cut],
+    ids=["500", "503", "cut"],
 )
 def test_what_fails_for_a_while_is_tried_again(
     faulty: Bucket, proxy: S3Proxy, small: Path, fault: Any
@@ -121,7 +123,7 @@ def test_what_fails_for_a_while_is_tried_again(
         (lambda: Answer(503, "SlowDown"), "it answers SlowDown (503): it asks to be asked less: lower"),
         (Cut, "it does not answer, or closed the connection"),
     ],
-    ids=str,
+    ids=["500", "503", "cut"],
 )
 def test_what_fails_for_long_is_told_in_one_line(
     faulty: Bucket, proxy: S3Proxy, small: Path, s3: S3Server, fault: Any, message: str

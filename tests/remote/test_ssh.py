@@ -210,6 +210,6 @@ def test_the_place_of_an_account() -> None:
     ],
 )  # fmt: skip
 def test_a_place_that_is_none(url: str) -> None:
-    with pytest.raises(ValueError, match=".") as error:
+    with pytest.raises(ValueError, match=r".") as error:
         parse_account(url, Path("/k"), Path("/h"), 5)
     assert "secret" not in str(error.value)
