@@ -250,15 +250,16 @@ def settle_seconds() -> int:
 
 
 def _collector(place: str) -> Collector:
+    why = "is no absolute directory and no ssh://user@host:port/directory"
     try:
+        if place.startswith("ssh:"):
+            return _far_collector(place)
         parts = urlsplit(place)
+    except ValueError as error:
+        why = str(error) if place.startswith("ssh:") else "is no URL"
+    else:
         if parts.scheme in ("", "file") and not parts.netloc and parts.path.startswith("/"):
             return DirectoryCollector(Path(parts.path), clock=time.time)
-        if parts.scheme == "ssh":
-            return _far_collector(place)
-        why = "is no absolute directory and no ssh://user@host:port/directory"
-    except ValueError as error:  # it shows nothing of the place
-        why = str(error) if str(error).startswith(("is ", "has ", "does ")) else "is no URL"
     raise ConfigurationError(f"luigi.cfg: [fetch] collectors: {_shown(place)} {why}")
 
 

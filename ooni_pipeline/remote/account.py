@@ -71,8 +71,11 @@ def parse_account(url: str, key: Path, known_hosts: Path, timeout: float) -> tup
     The name is the URL without the user: the same machine under another account is the same machine. Raises
     ValueError for any other text; it shows nothing of it, because it may hold a password.
     """
-    parts = urlsplit(url)
-    port = parts.port or _SSH
+    try:
+        parts = urlsplit(url)
+        port = parts.port or _SSH
+    except ValueError:  # its text quotes the URL
+        raise ValueError("is no URL") from None
     if parts.scheme != "ssh" or parts.query or parts.fragment:
         raise ValueError("is no ssh://user@host:port/directory")
     if parts.password is not None:
@@ -80,7 +83,11 @@ def parse_account(url: str, key: Path, known_hosts: Path, timeout: float) -> tup
     host, user, directory = parts.hostname or "", parts.username or "", unquote(parts.path)
     if not _HOST.fullmatch(host) or not _USER.fullmatch(user):
         raise ValueError("does not name a user and a host")
-    if not re.fullmatch(r"/[^\0-\x1f\x7f]*", directory) or os.path.normpath(directory) != directory:
+    if (
+        not re.fullmatch(r"/[^\0-\x1f\x7f]*", directory)
+        or os.path.normpath(directory) != directory
+        or directory[:2] == "//"
+    ):
         raise ValueError("does not name an absolute directory, in its plain form")
     shown = f"[{host}]" if ":" in host else host
     name = f"ssh://{shown}{'' if port == _SSH else f':{port}'}{parts.path}"

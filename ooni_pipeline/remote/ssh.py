@@ -23,6 +23,10 @@ _ALIVE = 15
 _LONGEST = 64 * 1024
 
 
+#: What paramiko says of a machine that takes the connection and then says nothing of ssh.
+_NO_GREETING = ("banner", "No existing session")
+
+
 class CommandFailedError(TransferError):
     """A command ended with another exit status than 0, which is ``status``; ``said``: its first words."""
 
@@ -87,6 +91,7 @@ class SshSession:
     def _connect(self) -> paramiko.Transport:
         account = self._account
         account.check_files()
+        key = _private_key(account)
         self._client = client = paramiko.SSHClient()
         client.set_missing_host_key_policy(_Reject())
         try:
@@ -95,7 +100,7 @@ class SshSession:
                 account.host,
                 account.port,
                 account.user,
-                key_filename=str(account.key),
+                pkey=key,
                 timeout=account.timeout,
                 banner_timeout=account.timeout,
                 auth_timeout=account.timeout,
@@ -114,18 +119,11 @@ class SshSession:
                 f"{fingerprint(error.expected_key)}. Somebody may be in between: nothing was sent. Ask the "
                 f"machine's owner why, and replace its line in {account.known_hosts} only if this key is his"
             ) from None
-        except paramiko.PasswordRequiredException:
-            raise TransferError(
-                f"the key {account.key} has a passphrase, and nobody is there at night to type it: take it "
-                f"off (ssh-keygen -p -f {account.key}) or make another"
-            ) from None
         except paramiko.AuthenticationException:
             raise TransferError(
                 f"{account.place} refuses the key {account.key} for {account.user}: is {account.key}.pub in "
                 "the authorized_keys of that account?"
             ) from None
-        except ValueError:  # what paramiko makes of a file that is no key
-            raise TransferError(f"the key {account.key} is none that can be used") from None
         transport = client.get_transport()
         if transport is None:
             raise TransferError(f"{account.place} closed the connection")
@@ -142,11 +140,23 @@ class SshSession:
             inner = next(iter(error.errors.values()))
             why = getattr(inner, "strerror", None) or "no connection"
             return TransferError(f"{account.place} cannot be reached: {why}")
-        if isinstance(error, paramiko.SSHException) and "banner" in str(error):
+        if isinstance(error, paramiko.SSHException) and any(words in str(error) for words in _NO_GREETING):
             return TransferError(f"{account.place} does not answer as ssh within {account.timeout:g} s")
         if isinstance(error, OSError) and error.strerror:
             return TransferError(f"the connection to {account.place} broke: {error.strerror}")
         return TransferError(f"the connection to {account.place} broke")
+
+
+def _private_key(account: Account) -> paramiko.PKey:
+    try:
+        return paramiko.PKey.from_path(account.key)
+    except TypeError:  # so it says that it is encrypted
+        raise TransferError(
+            f"the key {account.key} has a passphrase, and nobody is there at night to type it: take it off "
+            f"(ssh-keygen -p -f {account.key}) or make another"
+        ) from None
+    except (ValueError, paramiko.SSHException, paramiko.pkey.UnknownKeyType):
+        raise TransferError(f"the key {account.key} is none that can be used") from None
 
 
 def fingerprint(key: paramiko.PKey) -> str:
