@@ -10,6 +10,8 @@
             PublishSite     (needs both) mirror, views -> its pages  manifests/site.json
       RemoveFetchedReports  (needs the backup) -> collectors        manifest removed
     Nightly               PublishSite + RemoveFetchedReports
+      EveryCollectorReached  nothing is made: fails where the bucket goes without a collector
+    Nightly               RefreshViews + PublishReports + RemoveFetchedReports + EveryCollectorReached
 
 Commands (each has --help):
 

@@ -21,6 +21,9 @@ from tasks.targets import ManifestTarget
 class FetchReports(BucketTask):
     """Take what the collectors have on the bucket's own day; finish on any later day what was begun.
 
+    A collector is a source of a bucket, and needs only be one by what it offers (see transfer.collectors):
+    a subscriber to what collectors announce would be another, behind the same plan and manifest.
+
     A past bucket of which nothing is here comes from the backup, never from tonight's reports.
     """
 

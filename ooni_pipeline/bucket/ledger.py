@@ -138,6 +138,8 @@ def _reports(ledger: Ledger, found: Mapping[Stage, Manifest]) -> None:
     ledger.expect("reports received", accounted, len(raw.reports))
     for collector, problem in raw.facts.get("unreachable", {}).items():
         ledger.warnings.append(f"collector {collector} was not reached: {problem}")
+    for collector, number in raw.facts.get("unsettled", {}).items():
+        ledger.lines.append(f"           {number} left on collector {collector}: somebody still wrote them")
     above = raw
     for stage in (Stage.NORMALISED, Stage.SANITISED, Stage.PUBLISHED):
         if stage not in found:
