@@ -21,6 +21,7 @@ from ooni_pipeline.bucket.room import Room
 from ooni_pipeline.errors import BucketError, ConfigurationError, TransferError
 from ooni_pipeline.remote import age
 from ooni_pipeline.remote.s3 import Bucket
+from ooni_pipeline.report.writer import part_of
 from ooni_pipeline.transfer.backup import PUT_AGAIN, backup_bucket
 from ooni_pipeline.transfer.object_store import ObjectStore
 from ooni_pipeline.transfer.restore import restore_bucket
@@ -397,12 +398,15 @@ def put_sealed_and_die(pipeline: Pipeline, backup: Path, identity: Path, number:
         def put(self, key: str, path: Path) -> Any:
             if len(list(self.list(""))) == number:
                 die()
-            return super().put(key, path)
+            stored = super().put(key, path)
+            if len(list(self.list(""))) == -number:  # it lies there, and nobody has noted it
+                die()
+            return stored
 
     back_up(pipeline, sealed(Dying(backup), pipeline.layout.sealing(), identity), connections=1)
 
 
-@pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize("number", [*range(6), -6])
 def test_killed_at_any_encrypted_object_it_goes_on(
     fetched: Pipeline, identity: Path, tmp_path: Path, start: Start, number: int
 ) -> None:
@@ -410,7 +414,10 @@ def test_killed_at_any_encrypted_object_it_goes_on(
     process.join()
     assert process.exitcode == -signal.SIGKILL
     inner = DirectoryStore(tmp_path / "backup")
-    assert len(list(inner.list(""))) == number
+    assert len(list(inner.list(""))) == abs(number)
+    left = part_of(fetched.layout.sealing() / RAW / "of a file that has another name now")
+    left.parent.mkdir(parents=True, exist_ok=True)
+    left.write_text("half")
     there = {one.key: inner.digest(one.key) for one in inner.list(RAW)}
     back_up(fetched, sealed(inner, fetched.layout.sealing(), identity))
     assert there.items() <= {one.key: inner.digest(one.key) for one in inner.list("")}.items()
