@@ -7,6 +7,7 @@ import binascii
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import RawIOBase
 from typing import Any, BinaryIO
 
 _CHUNK = 1024 * 1024
@@ -25,7 +26,7 @@ class Object:
     sha256: str = ""
 
 
-def size_and_digest(file: BinaryIO) -> tuple[int, bytes]:
+def size_and_digest(file: BinaryIO | RawIOBase) -> tuple[int, bytes]:
     """The bytes that are left in a file, counted and hashed."""
     size, digest = 0, hashlib.sha256()
     while chunk := file.read(_CHUNK):

@@ -11,9 +11,8 @@ from typing import Any, BinaryIO
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
 from ooni_pipeline.errors import TransferError
-from ooni_pipeline.remote.s3.objects import b64
+from ooni_pipeline.remote.s3.objects import b64, size_and_digest
 
-_MB = 1024 * 1024
 #: S3 takes no more.
 _MOST_PARTS = 10_000
 
@@ -33,14 +32,15 @@ def put_in_parts(
         parts: list[dict[str, Any]] = []
         digests, left = hashlib.sha256(), size
         while left:
-            data = file.read(min(part_size, left))
-            if not data:
+            part = _Part(file, size - left, min(part_size, left))
+            length, digest = size_and_digest(part)
+            if length != part.size:
                 raise TransferError(f"{whose['Key']} became shorter while it was stored; run it again")
-            left -= len(data)
-            digest = hashlib.sha256(data).digest()
+            left -= length
+            part.seek(0)
             number = len(parts) + 1
             answer = client.upload_part(
-                Body=io.BytesIO(data), PartNumber=number, ChecksumSHA256=b64(digest), **whose
+                Body=part, ContentLength=length, PartNumber=number, ChecksumSHA256=b64(digest), **whose
             )
             parts.append({"PartNumber": number, "ETag": answer["ETag"], "ChecksumSHA256": b64(digest)})
             digests.update(digest)
@@ -55,6 +55,33 @@ def put_in_parts(
     if known not in ("", b64(digests.digest())):
         raise TransferError(f"{whose['Key']} did not arrive as it was sent; run it again")
     return dict(answer)
+
+
+class _Part(io.RawIOBase):
+    """So many bytes of a file from ``start`` on, as a file of their own: a part is never in memory whole."""
+
+    def __init__(self, file: BinaryIO, start: int, size: int) -> None:
+        self._file, self._start, self.size, self._at = file, start, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.size}[whence]
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        self._file.seek(self._start + self._at)
+        data = self._file.read(max(0, min(len(buffer), self.size - self._at)))
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
 
 
 def sweep_uploads(client: Any, bucket: str, prefix: str) -> int:
