@@ -51,7 +51,7 @@ def problems_of_buckets(layout: Layout, now: dt.datetime, late: dt.timedelta) ->
         start = ": python -m tasks.database start" if config.embedded_server() else ""
         yield f"{error}{start}"
     waiting = {day for day in dates if _waits(day)}
-    yield from late_buckets(layout, dates, Known(loaded, in_views, on_pages, waiting))
+    yield from late_buckets(layout, dates, Known(loaded, in_views, waiting, on_pages))
     yield from impossible_buckets(layout, now.date())
     yield from little(layout, dates[-1], config.section(config.check).least_percent)
 

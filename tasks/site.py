@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,6 +13,7 @@ import luigi
 from ooni_pipeline.bucket.freshness import next_night
 from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.database.public import loads_in_views, published_rows
+from ooni_pipeline.errors import BucketError
 from ooni_pipeline.site.build import buckets_to_show, build_site
 from ooni_pipeline.site.state import SiteState, read_state
 from tasks import config
@@ -39,8 +41,10 @@ def _shown(layout: Layout, state: SiteState, bucket_date: dt.date, load: int) ->
     if layout.manifest(Stage.PUBLISHED, bucket_date).exists():
         return state.shows(layout, bucket_date, load)
     # Luigi asks no further than a task that is complete: what was forgotten is to be published, not shown.
-    waits = not on_the_mirror(bucket_date) and published_from(bucket_date) is not None
-    return waits and bucket_date not in state.buckets
+    with contextlib.suppress(BucketError):  # a damaged manifest is for the run to tell
+        waits = not on_the_mirror(bucket_date) and published_from(bucket_date) is not None
+        return waits and bucket_date not in state.buckets
+    return False
 
 
 def on_the_mirror(bucket_date: dt.date) -> bool:

@@ -33,13 +33,13 @@ _GROUPS = (
 
 @dataclass(frozen=True)
 class Known:
-    """What is known from elsewhere: buckets that are loaded, that the views and the public pages show (None
-    where the database cannot be asked), and those that a veto window keeps from the mirror."""
+    """What is known from elsewhere: buckets that are loaded, that the views show, that a veto window keeps
+    from the mirror, and that the public pages show (None where the database cannot be asked)."""
 
     loaded: Collection[dt.date] | None = None
     in_views: Collection[dt.date] | None = None
-    on_pages: Collection[dt.date] | None = None
     waiting: Collection[dt.date] = field(default_factory=frozenset)
+    on_pages: Collection[dt.date] | None = None
 
 
 def next_night(now: dt.datetime) -> dt.datetime:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -42,8 +43,12 @@ def build_site(
     A run that dies is made good by the next one. Raises BucketError for a bucket without its indices.
     """
     public, former = layout.public, read_state(layout)
-    make_public(public)
-    sweep_parts(public)
+    views, by_year = public / "views", public / "years"
+    for directory in (public, views, by_year):
+        make_public(directory)
+        sweep_parts(directory)
+    for left in views.glob(".*"):  # by a run that died on another date
+        shutil.rmtree(left)
     changes = read_changes(public / NAME)
     state = SiteState(settings, look(layout, former), rows.loads)
     now_there = _summaries(public, state, buckets_of(changes))
@@ -51,15 +56,13 @@ def build_site(
     changes += new
 
     countries = write_countries(public, rows.countries(), rows.blocked())
-    views = public / "views"
-    make_public(views)
     kept = keep_tables(views, changes)
     if former is None or former.loads != state.loads or not kept:
         change = changes[-1].number if changes else 0
         write_tables(views, now.date(), VIEWS, rows.copy_view, change)
         kept = keep_tables(views, changes)
     write_page(views, kept)
-    years = write_years(public / "years", now_there)
+    years = write_years(by_year, now_there)
     if new or not (public / NAME).exists():
         with whole_file(public / NAME) as part:
             part.write_text("".join(change.line() for change in changes), encoding="ascii")

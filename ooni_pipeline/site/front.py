@@ -6,12 +6,15 @@ import datetime as dt
 import itertools
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from string import Template
 from typing import Any
 
+from ooni_pipeline.bucket.manifest import moment as read_moment
 from ooni_pipeline.bucket.manifest import timestamp
+from ooni_pipeline.bucket.replace import make_public
+from ooni_pipeline.errors import BucketError
 from ooni_pipeline.report.names import UNKNOWN_CC
 from ooni_pipeline.site.bucket_page import FORMAT, INDEX
 from ooni_pipeline.site.changes import NAME, Summary
@@ -49,8 +52,7 @@ class Shown:
 
 def write_years(directory: Path, buckets: Buckets) -> list[int]:
     """A page for each year with all of its buckets; returns the years, the latest first."""
-    directory.mkdir(exist_ok=True)
-    directory.chmod(0o755)
+    make_public(directory)
     years = []
     for year, dates in itertools.groupby(sorted(buckets, reverse=True), key=lambda date: date.year):
         body = _listed(((date, buckets[date]) for date in dates), "../")
@@ -63,11 +65,26 @@ def write_years(directory: Path, buckets: Buckets) -> list[int]:
 
 
 def write_front(public: Path, shown_: Shown, settings: SiteSettings, years: list[int]) -> None:
-    """Style, researcher's page, index and front page, in this order: what is linked to comes first."""
+    """Style, researcher's page, index and front page, in this order: what is linked to comes first. Where
+    they would only say that they were made later they stay as they are."""
+    before = replace(shown_, made=_made_before(public) or shown_.made)
+    if _index(before, settings) == _text(public / INDEX):
+        shown_ = before
     write_if_changed(public / "style.css", (DATA / "style.css").read_text(encoding="utf-8"))
     write_if_changed(public / "about.html", _about(settings))
     write_if_changed(public / INDEX, _index(shown_, settings))
     write_if_changed(public / "index.html", _front(shown_, settings, years))
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+
+def _made_before(public: Path) -> dt.datetime | None:
+    try:
+        return read_moment(json.loads(_text(public / INDEX))["made"])
+    except (ValueError, KeyError, TypeError, BucketError):
+        return None
 
 
 def _totals(buckets: Buckets) -> dict[str, int]:

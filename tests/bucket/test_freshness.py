@@ -19,6 +19,7 @@ from ooni_pipeline.bucket.freshness import (
     little,
     made_by_another_clock,
     missed_around,
+    next_night,
     waiting_long,
 )
 from ooni_pipeline.bucket.layout import Layout, Stage
@@ -109,6 +110,25 @@ def test_a_veto_window_is_respected(layout: Layout) -> None:
     layout.manifest(Stage.PUBLISHED, DAY).unlink()
     assert late_buckets(layout, [DAY], Known({DAY}, {DAY}, {DAY})) == []
     assert late_buckets(layout, [DAY], Known({DAY}, {DAY}, {DAY - dt.timedelta(1)})) != []
+    assert late_buckets(layout, [DAY], Known({DAY}, {DAY}, {DAY}, set())) != [], "its pages can be made"
+
+
+def test_pages_that_do_not_show_a_bucket(layout: Layout) -> None:
+    done(layout, DAY)
+    assert late_buckets(layout, [DAY], Known({DAY}, {DAY}, on_pages={DAY})) == []
+    (problem,) = late_buckets(layout, [DAY], Known({DAY}, {DAY}, on_pages=set()))
+    assert f"bucket {DAY} is late, not on the public pages" in problem
+    assert "not on the public pages" not in "".join(
+        late_buckets(layout, [DAY], Known({DAY}, set(), (), set()))
+    )
+
+
+@pytest.mark.parametrize(
+    ("hour", "expected"),
+    [(0, "2016-08-10 04"), (3, "2016-08-10 04"), (4, "2016-08-11 04"), (23, "2016-08-11 04")],
+)
+def test_when_the_next_night_begins(hour: int, expected: str) -> None:
+    assert f"{next_night(dt.datetime(2016, 8, 10, hour)):%Y-%m-%d %H}" == expected
 
 
 def test_three_missed_nights_are_one_line_with_one_command(layout: Layout) -> None:
