@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from ooni_pipeline.bucket.layout import Stage
-from ooni_pipeline.bucket.withdraw_queue import BACKUP, waiting
+from ooni_pipeline.bucket.withdraw_queue import BACKUP, SNAPSHOTS, waiting
 from ooni_pipeline.bucket.withdrawn import withdrawals, withdrawn_counts
 from tests.tasks.conftest import DEMO, TOP, Pipeline
 
@@ -284,7 +284,29 @@ def test_what_is_refused(pipeline: Pipeline) -> None:
     assert not pipeline.layout.withdrawn().exists()
 
 
-@pytest.mark.parametrize("step", [37, pytest.param(1, marks=pytest.mark.full_chaos)])
+def test_a_collector_that_is_away_is_asked_again_and_copies_are_queued(pipeline: Pipeline) -> None:
+    pipeline.configure(withdraw__dumps_days="30", withdraw__snapshots_days="7")
+    for report in (name("mixed"), name("only"), name("plain")):
+        (pipeline.archive / report).write_bytes(REPORTS[report])
+    task = ("--module", "tasks.backup", "BackupReports", "--bucket-date", str(pipeline.today))
+    pipeline.luigi(*task)
+    pipeline.archive.rename(pipeline.root / "away")
+    told = withdraw(pipeline, "--address", "--yes", "--why", "w", stdin=ADDRESS)
+    assert told.count(f"a file on collector {pipeline.archive}") == 2
+    assert "snapshots of the disks, until" in told
+    assert "dumps" not in told, "it was never loaded"
+    assert withdraw(pipeline, "--due") == "", "cron mails what is printed"
+    assert len(waiting(pipeline.layout)) == 3
+
+    (pipeline.root / "away").rename(pipeline.archive)
+    (pipeline.archive / name("only")).write_bytes(b"another report by now\n")
+    withdraw(pipeline, "--due")
+    assert sorted(path.name for path in pipeline.archive.iterdir()) == [name("only"), name("plain")]
+    assert [item.kind for item in waiting(pipeline.layout)] == [SNAPSHOTS]
+    assert traces(*places(pipeline)) == []
+
+
+@pytest.mark.parametrize("step", [101, pytest.param(1, marks=pytest.mark.full_chaos)])
 def test_killed_at_any_moment_the_same_command_finishes_it(pipeline: Pipeline, step: int) -> None:
     """Killed before a change of a file, ever later, each time on what the last run left."""
     everything_received(pipeline)

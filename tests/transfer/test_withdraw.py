@@ -246,6 +246,46 @@ def test_killed_at_any_change_the_next_run_finishes_it(pipeline: Pipeline) -> No
     assert not [one for one in ledger.problems if "not done" not in one and "not loaded" not in one]
 
 
+class Flaky:
+    """A store of which one call, counted over all of them, fails."""
+
+    def __init__(self, pipeline: Pipeline, fails: int) -> None:
+        self._store, self._left = pipeline.store, fails
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._store, name)
+        return self._failing(found) if callable(found) else found
+
+    def _failing(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*arguments: Any) -> Any:
+            self._left -= 1
+            if not self._left:
+                raise TransferError("503 SlowDown")
+            return call(*arguments)
+
+        return counted
+
+
+def test_whatever_call_of_the_backup_fails_the_next_run_finishes_it(pipeline: Pipeline) -> None:
+    fetched(pipeline)
+    meant = targets(pipeline)
+    bury(pipeline, meant)
+    store = pipeline.store
+    for fails in range(1, 200):
+        pipeline.store = Flaky(pipeline, fails)  # type: ignore[assignment]
+        try:
+            withdraw(pipeline, meant)
+            break
+        except TransferError as error:
+            assert "503" in str(error)
+        finally:
+            pipeline.store = store
+    assert fails > 10
+    assert texts(pipeline) == {written(1): OTHERS, written(2): '{"stays": 1}\n'}
+    assert traces(pipeline.layout.private, pipeline.root / "backup") == []
+    assert restore_bucket(pipeline.layout, DATE, store)
+
+
 def test_the_records_of_another_pipeline_are_not_taken(pipeline: Pipeline) -> None:
     fetched(pipeline)
     meant = targets(pipeline)
