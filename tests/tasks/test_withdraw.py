@@ -306,7 +306,8 @@ def test_a_collector_that_is_away_is_asked_again_and_copies_are_queued(pipeline:
     assert traces(*places(pipeline)) == []
 
 
-@pytest.mark.parametrize("step", [101, pytest.param(1, marks=pytest.mark.full_chaos)])
+@pytest.mark.full_chaos
+@pytest.mark.parametrize("step", [37, 1])
 def test_killed_at_any_moment_the_same_command_finishes_it(pipeline: Pipeline, step: int) -> None:
     """Killed before a change of a file, ever later, each time on what the last run left."""
     everything_received(pipeline)
@@ -328,3 +329,30 @@ def test_killed_at_any_moment_the_same_command_finishes_it(pipeline: Pipeline, s
     assert_gone(pipeline, others)
     counts = [withdrawn_counts(pipeline.layout, day) for day in (YESTERDAY, pipeline.today)]
     assert counts == [(0, 1), (3, 4)], "each is counted once"
+
+
+def files_of_the_database(pipeline: Pipeline) -> set[str]:
+    """The tables, indexes and catalogs in whose files, on the disk, a trace is left."""
+    ((directory, oid),) = pipeline.query(
+        "SELECT current_setting('data_directory'), oid FROM pg_database WHERE datname = current_database()"
+    )
+    pipeline.change("CHECKPOINT")
+    named = dict(pipeline.query("SELECT pg_relation_filenode(oid)::text, relname FROM pg_class"))
+    return {
+        named.get(path.name.partition(".")[0], path.name)
+        for path in (Path(directory) / "base" / str(oid)).iterdir()
+        if any(text.encode() in path.read_bytes() for text in (CANARY, ADDRESS))
+    }
+
+
+@pytest.mark.full_chaos
+def test_no_byte_is_left_in_tables_that_are_written_anew(pipeline: Pipeline) -> None:
+    """Nor in their indexes, in the views, and in the statistics of the catalog."""
+    for number in range(20):
+        report = lines(*(entry(100 + number, canary=bool(number % 2), n=n) for n in range(5)))
+        (pipeline.archive / name(f"many{number}")).write_bytes(report)
+    pipeline.nightly()
+    assert any(table.startswith("metrics_") for table in files_of_the_database(pipeline))
+    withdraw(pipeline, "--address", "--yes", "--why", "w", "--rewrite-tables", stdin=ADDRESS)
+    assert in_the_database(pipeline) == []
+    assert files_of_the_database(pipeline) == set()
