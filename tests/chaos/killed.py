@@ -1,5 +1,5 @@
 """Runs a command and kills it -9 right before the N-th time that it renames, links or deletes a file:
-``python -m tests.tasks.killed N tasks.withdraw --due``."""
+``python -m tests.chaos.killed N tasks.withdraw --due``."""
 
 from __future__ import annotations
 
