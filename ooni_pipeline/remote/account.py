@@ -92,3 +92,8 @@ def parse_account(url: str, key: Path, known_hosts: Path, timeout: float) -> tup
     shown = f"[{host}]" if ":" in host else host
     name = f"ssh://{shown}{'' if port == _SSH else f':{port}'}{parts.path}"
     return Account(host, port, user, key, known_hosts, timeout), directory, name
+
+
+def printable(text: bytes, most: int = 200) -> str:
+    """What another machine says, so that it can stand in a line of a log."""
+    return "".join(chr(byte) if 32 <= byte < 127 else " " for byte in text[:most]).strip()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from ooni_pipeline.errors import TransferError
-from ooni_pipeline.remote.account import Account
+from ooni_pipeline.remote.account import Account, printable
 
 #: Where rsync keeps half a file, below the destination, so that the next run goes on with it.
 PARTIAL = ".rsync-partial"
@@ -138,10 +138,11 @@ def shell(account: Account) -> str:
 
 
 def _why(status: int, said: bytes, account: Account) -> str:
-    """What an exit status means. What rsync prints is not shown: it quotes names."""
+    """What an exit status means. What rsync prints is not shown: it quotes names; what ssh says is."""
     if status == _SSH_FAILED:
         for words, meaning in _SSH_SAYS:
             if words in said:
                 return meaning.format(**vars(account))
-        return "ssh failed, or the connection broke"
+        own = [line for line in said.splitlines() if line and not line.startswith(b"rsync")]
+        return f"ssh failed, or the connection broke{f': {printable(own[0])}' if own else ''}"
     return f"{_EXITS.get(status, 'it failed')} (exit status {status})"

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 import paramiko
 
 from ooni_pipeline.errors import TransferError
-from ooni_pipeline.remote.account import Account
+from ooni_pipeline.remote.account import Account, printable
 
 #: Paramiko logs tracebacks of what it raises too.
 logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
@@ -163,11 +163,6 @@ def fingerprint(key: paramiko.PKey) -> str:
     """A host key as ``ssh-keygen -l`` shows it."""
     digest = hashlib.sha256(key.asbytes()).digest()
     return f"{key.get_name()} SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
-
-
-def printable(text: bytes, most: int = 200) -> str:
-    """What another machine says, so that it can stand in a line of a log."""
-    return "".join(chr(byte) if 32 <= byte < 127 else " " for byte in text[:most]).strip()
 
 
 def _lines(channel: paramiko.Channel) -> Iterator[bytes]:

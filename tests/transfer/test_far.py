@@ -8,6 +8,7 @@ import hashlib
 import os
 import shutil
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from ooni_pipeline.bucket.forget import forget_bucket
 from ooni_pipeline.bucket.layout import Stage
 from ooni_pipeline.bucket.manifest import Manifest, ReportRecord
 from ooni_pipeline.errors import TransferError
+from ooni_pipeline.remote import rsync
 from ooni_pipeline.transfer.backup import backup_bucket
 from ooni_pipeline.transfer.collectors import Collector
 from ooni_pipeline.transfer.fetch import fetch_bucket, make_plan
@@ -317,20 +319,21 @@ def test_a_collector_whose_clock_is_an_hour_off(far: Far, skew: int) -> None:
     assert len(usable(far.fetch(TOMORROW))) == 1
 
 
-def test_five_thousand_files(far: Far) -> None:
-    for number in range(5000):
+@pytest.mark.parametrize("count", [1200, pytest.param(5000, marks=pytest.mark.full_chaos)])
+def test_a_directory_of_thousands(far: Far, count: int) -> None:
+    for number in range(count):
         name = report_name(1).replace("-id1-", f"-id{number}-")
         (far.archive / name).write_text(f'{{"number": {number}}}\n')
     evidence = far.evidence()
     raw = far.fetch()
-    assert len(raw.usable()) == 5000
+    assert len(raw.usable()) == count
     # The backup, made in one go: with its waits for the disk, file by file, it is not what is looked at.
     shutil.copytree(far.pipeline.raw(), far.pipeline.root / "backup")
     Manifest(
         "backup", DATE, raw.made, reports=[ReportRecord(one.report, digest=one.digest) for one in raw.reports]
     ).write(far.layout.manifest(Stage.BACKUP, DATE))
     fates = far.remove()
-    assert (len(fates), set(fates.values())) == (5000, {"removed"})
+    assert (len(fates), set(fates.values())) == (count, {"removed"})
     assert far.left() == []
     evidence.holds()
 
@@ -361,3 +364,32 @@ def _kill_when(sshd: Sshd, spool: Path) -> None:
 
 def _sent(far: Far) -> int:
     return far.wire.bytes_back
+
+
+def test_the_key_can_do_nothing_else(far: Far) -> None:
+    """Push, remove by rsync, a shell, sftp, a tunnel, a path outside: refused, and nothing changes."""
+    far.holds(1)
+    outside = far.pipeline.root / "secret.json"
+    outside.write_text("secret")
+    account = far.sshd.account(far.key)
+    shell = rsync.shell(account)
+    there = f"{account.user}@{account.host}:"
+    own = far.pipeline.root / "own"
+    own.mkdir()
+    (own / "pushed.json").write_text("pushed")
+    forbidden = [
+        ["rsync", "-a", "-e", shell, f"{own}/", there],
+        ["rsync", "-a", "--remove-source-files", "-e", shell, there, f"{own}/"],
+        ["rsync", "-a", "-e", shell, f"{there}../secret.json", f"{own}/"],
+        ["rsync", "-aL", "-e", shell, f"{there}{outside}", f"{own}/"],
+        [*shell.split(), f"{account.user}@{account.host}", "cat", str(outside)],
+        [*shell.split(), f"{account.user}@{account.host}"],
+        [*shell.split(), "-W", f"127.0.0.1:{far.sshd.port}", f"{account.user}@{account.host}"],
+        [*shell.split(), "-s", f"{account.user}@{account.host}", "sftp"],
+    ]
+    for command in forbidden:
+        ran = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=60)
+        assert ran.returncode != 0, command
+        assert b"secret" not in ran.stdout
+    assert far.left() == [report_name(1)]
+    assert [path.name for path in own.iterdir()] == ["pushed.json"]
