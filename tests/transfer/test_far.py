@@ -329,9 +329,8 @@ def test_a_directory_of_thousands(far: Far, count: int) -> None:
     assert len(raw.usable()) == count
     # The backup, made in one go: with its waits for the disk, file by file, it is not what is looked at.
     shutil.copytree(far.pipeline.raw(), far.pipeline.root / "backup")
-    Manifest(
-        "backup", DATE, raw.made, reports=[ReportRecord(one.report, digest=one.digest) for one in raw.reports]
-    ).write(far.layout.manifest(Stage.BACKUP, DATE))
+    proven = [ReportRecord(one.report, digest=one.digest, source=one.digest) for one in raw.reports]
+    Manifest("backup", DATE, raw.made, reports=proven).write(far.layout.manifest(Stage.BACKUP, DATE))
     fates = far.remove()
     assert (len(fates), set(fates.values())) == (count, {"removed"})
     assert far.left() == []
