@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyrage
 import pytest
 
 from ooni_pipeline.bucket.layout import Stage
@@ -303,3 +304,30 @@ def test_a_collector_that_is_away_is_asked_again_and_copies_are_queued(pipeline:
     assert sorted(path.name for path in pipeline.archive.iterdir()) == [name("only"), name("plain")]
     assert [item.kind for item in waiting(pipeline.layout)] == [SNAPSHOTS]
     assert traces(*places(pipeline)) == []
+
+
+def test_a_backup_that_is_encrypted(pipeline: Pipeline) -> None:
+    """This machine cannot read its own backup, and objects go all the same; a rebuild has the identity."""
+    identity = pyrage.x25519.Identity.generate()
+    key = pipeline.root / "age.key"
+    key.write_text(f"{identity}\n")
+    key.chmod(0o600)
+    pipeline.configure(backup__encrypt_to=str(identity.to_public()))
+    for report in (name("mixed"), name("only"), name("plain")):
+        (pipeline.archive / report).write_bytes(REPORTS[report])
+    task = ("--module", "tasks.backup", "BackupReports", "--bucket-date", str(pipeline.today))
+    pipeline.luigi(*task)
+    backup = pipeline.root / "backup"
+    before = {path: path.stat().st_mtime_ns for path in backup.rglob("*") if path.is_file()}
+    withdraw(pipeline, "--address", "--yes", "--why", "w", stdin=ADDRESS)
+    after = {path: path.stat().st_mtime_ns for path in backup.rglob("*") if path.is_file()}
+    same = {path.name.partition("-AS1")[0] for path in before if after.get(path) == before[path]}
+    assert "20260801T000000-web_connectivity-plain" in same, "it is not put again"
+    assert not [path for path in after if "-only-" in path.name]
+    assert withdraw(pipeline, "--due") == ""
+    pipeline.layout.private.rename(pipeline.root / "lost")
+    pipeline.configure(backup__encrypt_to=str(identity.to_public()), backup__identity=str(key))
+    pipeline.luigi("--module", "tasks.restore", "RestoreReports", "--bucket-date", str(pipeline.today))
+    assert traces(pipeline.layout.private) == []
+    assert len(withdrawals(pipeline.layout)) == 1
+    assert len(list(pipeline.layout.bucket(Stage.RAW, pipeline.today).iterdir())) == 2
