@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import shutil
 import subprocess
 import tempfile
@@ -27,6 +28,8 @@ from ooni_pipeline.errors import DatabaseError
 from tests.parts.s3 import own_s3 as own_s3
 from tests.parts.s3 import s3 as s3
 
+#: Set in the environment: what is marked ``full_chaos`` runs too.
+FULL = "OONI_CHAOS_FULL"
 #: Starts a function in a process of its own.
 Start = Callable[..., BaseProcess]
 #: Opens a URL in a real browser, runs its scripts, and returns the HTML that stands there then.
@@ -54,13 +57,16 @@ def _servers() -> list[object]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A test that is marked ``one_server`` runs on the first server alone."""
+    """A test that is marked ``one_server`` runs on the first server alone; one that is marked ``full_chaos``
+    is left to ``python -m tests.chaos``."""
     first = next(iter(_binaries().values()), None)
+    full = bool(os.environ.get(FULL))
     dropped = []
     for item in items:
         callspec = getattr(item, "callspec", None)
         server = callspec.params.get("postgres_bin_dir") if callspec else None
-        if item.get_closest_marker("one_server") and server not in (None, first):
+        elsewhere = item.get_closest_marker("one_server") and server not in (None, first)
+        if elsewhere or (item.get_closest_marker("full_chaos") and not full):
             dropped.append(item)
     config.hook.pytest_deselected(items=dropped)
     items[:] = [item for item in items if item not in dropped]

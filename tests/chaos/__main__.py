@@ -12,19 +12,25 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.conftest import FULL
+from tests.conftest import FULL
+
+HERE = Path(__file__).parent
+#: Others that have long tries.
+MORE = [HERE.parent / "transfer" / "test_far.py"]
 
 
 def main() -> int:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 10
     more = sys.argv[2:]
+    tests = [HERE]
     if "--short" in more:
         more.remove("--short")
     else:
         os.environ[FULL] = "1"
+        tests += MORE
     for number in range(1, rounds + 1):
         begin = time.monotonic()
-        status = pytest.main([str(Path(__file__).parent), "-q", "-x", *more])
+        status = pytest.main([*map(str, tests), "-q", "-x", *more])
         print(f"round {number} of {rounds}: exit status {int(status)}, {time.monotonic() - begin:.0f} s")
         if status:
             return int(status)

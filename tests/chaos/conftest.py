@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,19 +12,6 @@ from ooni_pipeline.database.embedded import EmbeddedServer
 from tests.tasks.conftest import Pipeline, pipeline
 
 __all__ = ["pipeline"]
-
-#: Set in the environment: the full matrix, not the short form.
-FULL = "OONI_CHAOS_FULL"
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What is marked ``full_chaos`` is left to ``python -m tests.chaos``."""
-    if os.environ.get(FULL):
-        return
-    here = Path(__file__).parent
-    left = [item for item in items if here in item.path.parents and item.get_closest_marker("full_chaos")]
-    config.hook.pytest_deselected(items=left)
-    items[:] = [item for item in items if item not in left]
 
 
 @dataclass
