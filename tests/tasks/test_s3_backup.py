@@ -169,6 +169,20 @@ def test_an_encrypted_backup_and_a_fresh_machine(
     assert [one["Key"] for one in s3.client.list_objects_v2(Bucket=bucket)["Contents"]] == keys
 
 
+def test_a_machine_that_keeps_the_key_to_its_own_backup_is_told(tmp_path: Path, s3: S3Server) -> None:
+    pipeline = Pipeline(tmp_path, "postgresql:///nowhere?host=/nonexistent")
+    command = ["age-keygen", "-o", str(tmp_path / "identity")]
+    made = subprocess.run(command, check=True, capture_output=True, text=True)
+    encrypted = {"backup__encrypt_to": made.stderr.split()[-1]}
+    told = "[backup] identity is set, so this machine can read its own backup"
+    configure(pipeline, s3, s3.endpoint_url, "bucket", **encrypted)
+    assert told not in pipeline.verb("check", expect=1)
+    configure(
+        pipeline, s3, s3.endpoint_url, "bucket", **encrypted, backup__identity=str(tmp_path / "identity")
+    )
+    assert told in pipeline.verb("check", expect=1)
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

@@ -27,6 +27,7 @@ from ooni_pipeline.transfer.object_store import ObjectStore
 from ooni_pipeline.transfer.restore import restore_bucket
 from ooni_pipeline.transfer.sealed import Seal, SealedStore
 from ooni_pipeline.transfer.stores import DirectoryStore, Erased, Store
+from ooni_pipeline.transfer.verify import backup_problems
 from tests.conftest import Start
 from tests.parts.s3 import S3Server
 from tests.parts.s3_proxy import Answer, S3Proxy, always, s3_proxy
@@ -199,6 +200,34 @@ def test_it_breaks_off_at_one_file_and_goes_on_there(
     puts(proxy)
     assert len(back_up(fetched, store).reports) == 3
     assert puts(proxy) == [f"{RAW}/{written(3)}", "keys/id.key", PROOF]
+
+
+def test_a_server_that_is_killed_in_the_middle(
+    pipeline: Pipeline, own_s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.key()
+    pipeline.collector.holds(*range(20))
+    pipeline.fetch()
+    for option, value in own_s3.environment.items():
+        monkeypatch.setenv(option, value)
+    with s3_proxy(own_s3.endpoint_url) as proxy:
+        store = object_store(proxy.url, own_s3.bucket())
+
+        def kill(method: str, path: str, body: bytes) -> bytes:
+            if method == "PUT" and proxy.count("PUT ") == 10:
+                own_s3.kill()
+            return body
+
+        proxy.fault = kill
+        with pytest.raises(TransferError, match="nothing is lost, the next run goes on"):
+            back_up(pipeline, store)
+        assert not pipeline.proof(Stage.BACKUP).exists()
+        proxy.fault = lambda method, path, body: body
+        own_s3.start()
+        puts(proxy)
+        assert len(back_up(pipeline, store).reports) == 20
+        assert len(puts(proxy)) < 20  # what it had answered for it has kept
+        assert backup_problems(pipeline.layout, DATE, store, read=True, connections=4) == []
 
 
 def test_a_listing_that_leaves_out_what_was_put_proves_nothing(
