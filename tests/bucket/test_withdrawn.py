@@ -76,6 +76,8 @@ def test_a_record_says_nothing_of_what_was_withdrawn(layout: Layout) -> None:
     for secret in (CONTENT, FORMER, PIECE, ID, ID[:8]):
         assert secret not in text
     assert Marks(KEY).report(CONTENT) != Marks(OTHER).report(CONTENT), "it is keyed"
+    marks = Marks(KEY)
+    assert len({marks.report(CONTENT), marks.piece(CONTENT), marks.entry(CONTENT), marks.seal(CONTENT)}) == 4
 
 
 @pytest.mark.parametrize(

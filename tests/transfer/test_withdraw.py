@@ -23,6 +23,7 @@ from ooni_pipeline.report.measurement_id import measurement_id
 from ooni_pipeline.transfer.backup import backup_bucket
 from ooni_pipeline.transfer.plan import Plan
 from ooni_pipeline.transfer.restore import restore_bucket
+from ooni_pipeline.transfer.sent import known_objects
 from ooni_pipeline.transfer.tombstone_copies import store_records
 from ooni_pipeline.transfer.withdraw import erase_from_backup, take_out_of_raw
 from tests.transfer.conftest import DATE, NOW, Pipeline, by_report, report_name, written
@@ -109,6 +110,24 @@ def test_what_is_meant_goes_and_the_rest_stays(pipeline: Pipeline) -> None:
     assert any(line.startswith("reports    3 received = 2 to process") for line in ledger.lines)
     assert any(line == "withdrawn  1 reports, 2 measurements" for line in ledger.lines)
     assert not [problem for problem in ledger.problems if "received" in problem or "withdrawn" in problem]
+
+
+def test_what_is_erased_and_what_is_still_known_of_the_backup(pipeline: Pipeline) -> None:
+    fetched(pipeline)
+    meant = targets(pipeline)
+    layout = pipeline.layout
+    layout.sent(DATE).write_text(f"{written(0)}\n")
+    erased = erase_from_backup(layout, DATE, meant, pipeline.store)
+    keys = {f"reports-raw/yaml/{DATE}/{written(number)}" for number in (0, 1)} | {
+        f"manifests/raw/{DATE}.json"
+    }
+    assert {one.key for one in erased} == keys
+    assert {one.versions for one in erased} == {1}
+    known = known_objects(layout, DATE)
+    assert not keys & known.keys()
+    assert f"reports-raw/yaml/{DATE}/{written(2)}" in known, "it need not be put again"
+    assert not pipeline.proof(Stage.BACKUP).exists()
+    assert not layout.sent(DATE).exists()
 
 
 def test_the_ledger_notices_that_a_record_is_lost(pipeline: Pipeline) -> None:
