@@ -168,8 +168,9 @@ def test_no_trace_is_left_and_nothing_comes_back(pipeline: Pipeline) -> None:
         pipeline, "--address", "--yes", *because, stdin=ADDRESS
     ), "twice is harmless"
 
-    # The same reports again, and a new one that repeats an entry, on a collector.
+    # The same reports again, and new ones that repeat an entry, with others and alone, on a collector.
     receive(pipeline)
+    (pipeline.archive / name("alone")).write_bytes(b"\xef\xbb\xbf" + REPORTS[name("only")])
     (pipeline.archive / name("again")).write_bytes(REPORTS[name("only")] + lines(entry(61)))
     pipeline.verb("forget", "fetch", pipeline.today, pipeline.today)
     pipeline.nightly()
