@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import shutil
@@ -121,3 +122,34 @@ def test_a_source_that_is_none(tmp_path: Path, source: str, message: str) -> Non
     configure(pipeline, source=source)
     said = pipeline.verb("mirror", expect=1)
     assert message in said and "s3cret" not in said and "Traceback" not in said
+
+
+def test_what_is_withdrawn_goes_from_every_page_and_from_the_mirror(pipeline: Pipeline) -> None:
+    """By name from all files of the public tree, of the mirror and its spool; what is left is a number."""
+    pipeline.receive("-GR-", "-TR-")
+    pipeline.nightly()
+    directory = configure(pipeline, source=str(pipeline.layout.public))
+    pipeline.verb("mirror")
+    (bucket,) = pipeline.layout.public.glob("20*")
+    report = next(path.name for path in bucket.glob("*-TR-*.gz")).removesuffix(".gz")
+    (rid,) = {report.split("-")[2]}
+    assert any(rid in text for text in texts(directory))
+    where = f"{pipeline.today}/{report}"
+    pipeline.verb("withdraw", "--file", where, "--why", "a volunteer asked", "--yes")
+    pipeline.verb("mirror")
+    assert served(directory) == served(pipeline.layout.public)
+    for tree in (directory, pipeline.layout.public):
+        assert not any(rid in text for text in texts(tree))
+        assert "Withdrawn since: 1 reports" in (tree / str(pipeline.today) / "index.html").read_text()
+    assert '"withdrawn_reports": 1' in (directory / "index.json").read_text()
+
+
+def texts(tree: Path) -> list[str]:
+    """Names and contents of all files, unpacked."""
+    found = []
+    for path in tree.rglob("*"):
+        if path.is_file():
+            data = path.read_bytes()
+            text = gzip.decompress(data) if path.suffix == ".gz" else data
+            found.append(f"{path}\n{text.decode()}")
+    return found

@@ -328,3 +328,15 @@ def test_buckets_of_the_first_version_are_taken_too(site: Site) -> None:
     (site.public / FIRST / "index.html").write_text("page")
     assert site.run().problems == []
     assert site.same()
+
+
+def test_what_runs_that_died_left_is_not_served(site: Site) -> None:
+    site.run()
+    site.bucket(FIRST, one="other")
+    for left in (f"{FIRST}.new", f"{FIRST}.old", "top/countries", "countries.old", f"sums/{SECOND}"):
+        directory = site.directory / ".spool" / left
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "left").write_text("of another day")
+    assert site.run().problems == []
+    assert site.same() and site.spool() == []
+    assert not list(site.directory.rglob("left"))
