@@ -95,8 +95,8 @@ def run() -> dict[str, float]:
                 publish(layout, BUCKETS + 1)
             begin = time.perf_counter()
             mirror(Path(name) / "mirror", pull)
-            results[what] = time.perf_counter() - begin
-            print(f"mirror, {what}: {results[what]:.1f} s")
+            results[f"mirror, {what}"] = time.perf_counter() - begin
+            print(f"mirror, {what}: {results[f'mirror, {what}']:.1f} s")
     return results
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,15 +94,6 @@ def test_a_mirror_follows_over_ssh(pipeline: Pipeline, sshd: Sshd) -> None:
     sshd.stop()
     assert "connection was refused" in pipeline.verb("mirror", expect=1)
     assert served(directory) == before
-
-
-def test_a_mirror_of_this_machine(pipeline: Pipeline) -> None:
-    pipeline.receive("-GR-")
-    pipeline.nightly()
-    directory = configure(pipeline, source=str(pipeline.layout.public))
-    os.umask(0o077)
-    pipeline.verb("mirror")
-    assert served(directory) == served(pipeline.layout.public)
 
 
 @pytest.mark.parametrize(
