@@ -89,7 +89,8 @@ def test_the_page_shows_the_graph_with_progress(pipeline: Pipeline) -> None:
         done = ask(url, "task_list", status="DONE", upstream_status="")
         assert {task["name"] for task in done.values()} == {
             "Nightly", "FetchReports", "BackupReports", "NormaliseReports", "SanitiseReports",
-            "PublishReports", "LoadMeasurements", "RefreshViews", "RemoveFetchedReports",
+            "PublishReports", "LoadMeasurements", "RefreshViews", "PublishSite", "RemoveFetchedReports",
+            "EveryCollectorReached",
         }  # fmt: skip
         messages = {task["name"]: task["status_message"] for task in done.values()}
         for name in ("NormaliseReports", "SanitiseReports", "PublishReports", "LoadMeasurements"):
