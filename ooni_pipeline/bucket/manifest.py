@@ -65,15 +65,20 @@ class ReportRecord:
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> ReportRecord:
         """The record that :meth:`as_dict` wrote. Raises ValueError, KeyError or TypeError for any other."""
-        made = cls(**{**record, "counts": Tally.from_dict(record.get("counts", {}))})
-        for item in dataclasses.fields(cls):
-            kind = int if item.name == "size" else Tally if item.name == "counts" else str
-            value = getattr(made, item.name)
-            if not isinstance(value, kind) and (item.name != "name" or value is not None):
-                raise TypeError(item.name)
+        for name, value in record.items():
+            kind = _KINDS.get(name, str)
+            if not isinstance(value, kind) and (name != "name" or value is not None):
+                raise TypeError(name)
+        made = cls(**record)
+        if isinstance(counts := record.get("counts"), dict):
+            made.counts = Tally.from_dict(counts)
         if made.name is not None and not _stays_below(made.name):
             raise ValueError("name")
         return made
+
+
+#: What the fields of a record are in a manifest; those that are not here are text.
+_KINDS: dict[str, type] = {"size": int, "counts": dict}
 
 
 @dataclass
@@ -175,5 +180,7 @@ def moment(text: str) -> dt.datetime:
 
 
 def _stays_below(name: str) -> bool:
+    if "/" not in name and "\0" not in name:
+        return name not in ("", ".", "..")
     path = PurePosixPath(name)
     return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\0" not in name

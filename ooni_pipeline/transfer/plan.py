@@ -22,7 +22,7 @@ from ooni_pipeline.report.names import format_report_name, parse_report_name
 from ooni_pipeline.transfer.collectors import Collector, Listed, inside
 
 #: So many files are asked for at once: few requests over a wire, and yet progress.
-BATCH = 1000
+BATCH = 5000
 
 Item = TypeVar("Item")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 from ooni_pipeline.bucket.files import file_digest
 from ooni_pipeline.bucket.layout import Layout, Stage
@@ -39,8 +40,9 @@ def remove_fetched(
         backed_up = {record.report: record.source for record in backup.reports}
         raw = read_proof(layout, Stage.RAW, bucket_date)
         fetched = [record for record in raw.reports if record.name is not None and record.collector]
+        directory = layout.bucket(Stage.RAW, bucket_date)
         for record in fetched:
-            _verify_ours(layout, bucket_date, record)
+            _verify_ours(directory, record)
         fates: dict[str, str] = {}
         asked: dict[str, list[ReportRecord]] = {}
         for record in fetched:
@@ -117,8 +119,8 @@ def _stuck(records: list[ReportRecord]) -> list[str]:
     ]
 
 
-def _verify_ours(layout: Layout, bucket_date: dt.date, record: ReportRecord) -> None:
-    path = checked_file(layout.bucket(Stage.RAW, bucket_date), record)
+def _verify_ours(directory: Path, record: ReportRecord) -> None:
+    path = checked_file(directory, record)
     try:
         same = file_digest(path) == record.digest
     except OSError as error:

@@ -97,7 +97,7 @@ def test_the_page_shows_the_graph_with_progress(pipeline: Pipeline) -> None:
             assert re.fullmatch(rf"bucket {pipeline.today}: (\d+) of \1 reports", messages[name])
         nightly = next(task for task, told in done.items() if told["name"] == "Nightly")
         graph = ask(url, "dep_graph", task_id=nightly, include_done=True)
-        assert len(graph) == 9
+        assert len(graph) == 11
 
         pipeline.nightly(pipeline.today.replace(year=2016), expect=30)
         failed = ask(url, "task_list", status="FAILED", upstream_status="")
