@@ -27,7 +27,7 @@ from ooni_pipeline.bucket.withdraw_queue import overdue
 from ooni_pipeline.database.freshness import freshness
 from ooni_pipeline.database.markers import buckets_in_views, loaded_buckets
 from ooni_pipeline.errors import BucketError, DatabaseError, PipelineError
-from tasks import config, notify
+from tasks import config, notify, sections
 from tasks.base import utc_now
 from tasks.command import command
 from tasks.publish import published_from
@@ -53,7 +53,7 @@ def problems_of_buckets(layout: Layout, now: dt.datetime, late: dt.timedelta) ->
     waiting = {day for day in dates if _waits(day)}
     yield from late_buckets(layout, dates, Known(loaded, in_views, waiting, on_pages))
     yield from impossible_buckets(layout, now.date())
-    yield from little(layout, dates[-1], config.section(config.check).least_percent)
+    yield from little(layout, dates[-1], sections.section(sections.check).least_percent)
 
 
 def _of_the_database(url: str, now: dt.datetime, late: dt.timedelta) -> Iterator[str]:
@@ -80,7 +80,7 @@ def _waits(bucket_date: dt.date) -> bool:
 
 def problems_of_disks(layout: Layout) -> Iterator[str]:
     """Where the trees lie there must be room for the next nights."""
-    least = config.section(config.check).free_percent
+    least = sections.section(sections.check).free_percent
     store = config.store()
     places = {"private": layout.private, "public": layout.public}
     if store.directory is not None:
@@ -108,7 +108,7 @@ def problems_of_disks(layout: Layout) -> Iterator[str]:
 
 def problems_of_backup() -> Iterator[str]:
     """An encrypted backup that this machine can read after all."""
-    options = config.section(config.backup)
+    options = sections.section(sections.backup)
     if options.encrypt_to and options.identity:
         yield (
             "[backup] identity is set, so this machine can read its own backup: take the private key away "
@@ -118,7 +118,7 @@ def problems_of_backup() -> Iterator[str]:
 
 def problems_of_processes() -> Iterator[str]:
     """A luigi of ours that has run for too long: it hangs, or does years at once."""
-    longest = int(config.section(config.check).longest_hours)
+    longest = int(sections.section(sections.check).longest_hours)
     options = core()
     if options.no_lock or not options.lock_pid_dir:
         return
@@ -146,7 +146,7 @@ def main() -> int:
     )
     parser.add_argument("--quiet", action="store_true", help="print nothing when all is well")
     arguments = parser.parse_args()
-    layout, limits, now = config.layout(), config.section(config.check), utc_now()
+    layout, limits, now = config.layout(), sections.section(sections.check), utc_now()
     late = dt.timedelta(hours=limits.late_hours)
     problems: list[str] = []
     for looking in (

@@ -14,7 +14,7 @@ from ooni_pipeline.bucket.pool import die_with_parent
 from ooni_pipeline.errors import ConfigurationError
 from ooni_pipeline.remote.local_rsync import pull_local
 from ooni_pipeline.transfer.mirror import Pull, mirror
-from tasks import config
+from tasks import sections
 from tasks.base import waiting
 from tasks.command import command
 
@@ -24,7 +24,7 @@ _LONGEST_COPY = 24 * 3600.0
 
 def puller() -> Pull:
     """What copies from [mirror] source. Raises ConfigurationError for a source that is none."""
-    options = config.section(config.mirror)
+    options = sections.section(sections.mirror)
     place = str(options.source)
     if not place:
         raise ConfigurationError("luigi.cfg: [mirror] source is empty: name where the public tree comes from")
@@ -82,7 +82,7 @@ def main() -> int:
     )
     parser.add_argument("--quiet", action="store_true", help="print nothing when all is well")
     arguments = parser.parse_args()
-    directory = Path(config.section(config.mirror).directory)
+    directory = Path(sections.section(sections.mirror).directory)
     if not directory.is_absolute():
         raise ConfigurationError("luigi.cfg: [mirror] directory is no absolute directory")
     done = mirror(directory, puller(), waiting("python -m tasks.mirror"))

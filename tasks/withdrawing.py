@@ -45,7 +45,7 @@ from ooni_pipeline.transfer.withdraw import (
     take_out_of_raw,
     take_out_of_removed,
 )
-from tasks import config
+from tasks import config, sections
 from tasks.backup import BackupReports
 from tasks.base import BucketTask, utc_now
 from tasks.base import waiting as waits_for
@@ -262,7 +262,7 @@ def _may_go(layout: Layout, item: Waiting) -> bool:
 
 def _copies(work: Work) -> list[Waiting]:
     """The copies that nobody can delete one by one: until when they are there."""
-    options, now, items = config.section(config.withdraw), utc_now(), []
+    options, now, items = sections.section(sections.withdraw), utc_now(), []
     for bucket, stages in work.stages.items():
         for kind, hours, concerned in (
             (DUMPS, 24 * options.dumps_days, LOAD in stages),

@@ -13,7 +13,7 @@ from pathlib import Path
 import luigi
 import pytest
 
-from tasks import config
+from tasks import sections
 from tasks.sanitise import SanitiseReports
 
 TOP = Path(__file__).resolve().parents[1]
@@ -39,7 +39,7 @@ def test_luigi_commands(command: str) -> None:
     # luigi's way to give an option to a task below
     below = SanitiseReports.get_params()  # type: ignore[no-untyped-call]
     known |= {f"--SanitiseReports-{name.replace('_', '-')}" for name, _ in below}
-    for section in config.SECTIONS:  # luigi takes [section] option as --section-option
+    for section in sections.SECTIONS:  # luigi takes [section] option as --section-option
         options = [name for name, _ in section.get_params()]  # type: ignore[no-untyped-call]
         known |= {f"--{section.__name__}-{name.replace('_', '-')}" for name in options}
     for word in words[3:]:
@@ -90,7 +90,7 @@ def shipped() -> configparser.ConfigParser:
 
 def test_luigi_cfg_lists_every_option_with_its_default() -> None:
     parser = shipped()
-    for section in config.SECTIONS:
+    for section in sections.SECTIONS:
         name = section.__name__
         options = dict(section.get_params())  # type: ignore[no-untyped-call]
         assert set(parser[name]) == set(options), f"[{name}]"
@@ -110,7 +110,7 @@ def test_luigi_cfg_explains_every_option() -> None:
 def test_our_sections_are_not_luigis() -> None:
     from luigi.task_register import Register
 
-    ours = {section.__name__ for section in config.SECTIONS}
+    ours = {section.__name__ for section in sections.SECTIONS}
     theirs = {
         task.__name__
         for task in Register._reg
