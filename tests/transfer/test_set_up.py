@@ -27,10 +27,10 @@ def test_the_set_up_that_the_readme_shows(pipeline: Pipeline, tmp_path: Path) ->
         gate.parent.mkdir()
         (home / ".ssh").mkdir(parents=True)
         places = {
-            "/usr/local/bin/ooni-gate": str(gate), "/data/bouncer/renamed": str(archive), "~sync": str(home),
-            "gate.py": str(GATE), " -o sync": "", "id_ed25519.pub": str(tmp_path / "id_ed25519.pub"),
+            "/usr/local/bin/ooni-gate": str(gate), "/data/bouncer/renamed": str(archive), "~ooni-sync": str(home),
+            "gate.py": str(GATE), " -o ooni-sync": "", "id_ed25519.pub": str(tmp_path / "id_ed25519.pub"),
         }  # fmt: skip
-        for command in ("install -m", "install -d -m 0700 -o sync", "echo "):
+        for command in ("install -m", "install -d -m 0700 -o ooni-sync", "echo "):
             (line,) = re.findall(rf"^{re.escape(command)}.*$", SECTION, re.MULTILINE)
             for shown, here in places.items():
                 line = line.replace(shown, here)
@@ -40,7 +40,7 @@ def test_the_set_up_that_the_readme_shows(pipeline: Pipeline, tmp_path: Path) ->
         words = shlex.split(
             by_hand.replace("/etc/ooni-pipeline/ssh/id_ed25519", str(tmp_path / "id_ed25519"))
             .replace("/etc/ooni-pipeline/ssh/known_hosts", str(sshd.known_hosts))
-            .replace("sync@c1.example", f"-p {sshd.port} {sshd.user}@{sshd.host}")
+            .replace("ooni-sync@c1.example", f"-p {sshd.port} {sshd.user}@{sshd.host}")
         )
         said = subprocess.run([*words, "list"], check=True, capture_output=True, text=True).stdout
         assert report_name(1) in said and '"ooni_gate": 1' in said
