@@ -49,6 +49,8 @@ def test_the_wheel_is_complete(tmp_path: Path) -> None:
         str(wheel),
     ]
     subprocess.run(install, check=True, cwd=tmp_path)
+    for tree, place in (("ooni_pipeline", "ooni_pipeline"), ("tasks", "tasks"), ("sql", "ooni_pipeline/sql")):
+        assert _files(TOP / tree) - _files(site / place) == set(), f"setup.cfg leaves out files of {tree}"
     environment = {**os.environ, "PYTHONPATH": str(site)}
     shown = subprocess.run(
         [sys.executable, "-c", LOOK],
@@ -92,3 +94,12 @@ def _copy(tmp_path: Path) -> Path:
             if (TOP / name).exists():
                 path.write_bytes((TOP / name).read_bytes())
     return copy
+
+
+def _files(directory: Path) -> set[str]:
+    """Every file below a directory that is no left-over of a run."""
+    return {
+        path.relative_to(directory).as_posix()
+        for path in directory.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }

@@ -36,7 +36,7 @@ def test_the_set_up_that_the_readme_shows(pipeline: Pipeline, tmp_path: Path) ->
                 line = line.replace(shown, here)
             subprocess.run(["sh", "-euc", line], check=True)
         (sshd.root / "authorized_keys").write_text((home / ".ssh" / "authorized_keys").read_text())
-        (by_hand,) = re.findall(r"^sudo -u ooni (ssh -i .*) list$", SECTION, re.MULTILINE)
+        (by_hand,) = re.findall(r"^runuser -u ooni -- (ssh -i .*) list$", SECTION, re.MULTILINE)
         words = shlex.split(
             by_hand.replace("/etc/ooni-pipeline/ssh/id_ed25519", str(tmp_path / "id_ed25519"))
             .replace("/etc/ooni-pipeline/ssh/known_hosts", str(sshd.known_hosts))
