@@ -27,7 +27,8 @@ def test_the_set_up_that_the_readme_shows(pipeline: Pipeline, tmp_path: Path) ->
         gate.parent.mkdir()
         (home / ".ssh").mkdir(parents=True)
         places = {
-            "/usr/local/bin/ooni-gate": str(gate), "/data/bouncer/renamed": str(archive), "~ooni-sync": str(home),
+            "/usr/local/bin/ooni-gate": str(gate), "/data/bouncer/renamed": str(archive),
+            "~ooni-sync": str(home),
             "gate.py": str(GATE), " -o ooni-sync": "", "id_ed25519.pub": str(tmp_path / "id_ed25519.pub"),
         }  # fmt: skip
         for command in ("install -m", "install -d -m 0700 -o ooni-sync", "echo "):
