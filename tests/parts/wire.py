@@ -26,14 +26,19 @@ class Wire:
         #: What came back from the far side, of all connections.
         self.bytes_back = 0
         self._ended = threading.Event()
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._doorman = threading.Thread(target=self._accept, daemon=True)
+        self._doorman.start()
 
     def good(self) -> None:
         """From now on nothing happens to a connection."""
         self.cut_after = self.silent_after = None
 
     def end(self) -> None:
+        """Take no more connections, and let those that are there go."""
         self._ended.set()
+        # Closed under a thread that is about to accept, its number is the next wire's door by the time it does.
+        self._door.shutdown(socket.SHUT_RDWR)
+        self._doorman.join()
         self._door.close()
 
     def _accept(self) -> None:
