@@ -133,3 +133,34 @@ def test_setup_cfg_and_changelog_agree_on_the_version() -> None:
     setup = configparser.ConfigParser(interpolation=None)
     setup.read(TOP / "setup.cfg", encoding="utf-8")
     assert f"## {setup['metadata']['version']} " in (TOP / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+#: What a key must be allowed for each call that the S3 client makes: every night, and to withdraw.
+_NIGHTLY = {
+    "put_object": {"s3:PutObject"}, "get_object": {"s3:GetObject"}, "head_object": {"s3:GetObject"},
+    "list_objects_v2": {"s3:ListBucket"}, "create_multipart_upload": {"s3:PutObject"},
+    "upload_part": {"s3:PutObject"}, "complete_multipart_upload": {"s3:PutObject"},
+    "abort_multipart_upload": {"s3:AbortMultipartUpload"},
+    "list_multipart_uploads": {"s3:ListBucketMultipartUploads"},
+    "get_bucket_policy_status": {"s3:GetBucketPolicyStatus"}, "get_bucket_acl": {"s3:GetBucketAcl"},
+}  # fmt: skip
+_WITHDRAWING = {
+    "list_object_versions": {"s3:ListBucketVersions"},
+    "delete_object": {"s3:DeleteObject", "s3:DeleteObjectVersion"},
+    "head_object": {"s3:GetObjectVersion", "s3:GetObjectRetention", "s3:GetObjectLegalHold"},
+}
+
+
+def test_the_policy_of_the_readme_is_what_the_s3_client_calls() -> None:
+    calls: dict[str, set[str]] = {}
+    for path in (TOP / "ooni_pipeline" / "remote" / "s3").glob("*.py"):
+        found = re.findall(r"(?:\bclient|_client|stranger)\.([a-z0-9_]+)\(", path.read_text(encoding="utf-8"))
+        calls[path.name] = set(found)
+    withdrawing = calls.pop("versions.py")
+    nightly = set().union(*calls.values())
+    assert nightly == set(_NIGHTLY)
+    assert withdrawing == set(_WITHDRAWING)
+    policy, _, more = README[README.index('{"Version": "2012-10-17"') :].partition("```")
+    assert set(re.findall(r"s3:[A-Za-z]+", policy)) == set().union(*_NIGHTLY.values())
+    more = more[: more.index("Add a lifecycle rule")]
+    assert set(re.findall(r"s3:[A-Za-z]+", more)) == set().union(*_WITHDRAWING.values())
