@@ -11,15 +11,19 @@ import luigi
 from luigi.notifications import send_error_email
 
 from ooni_pipeline.bucket.decisions import DROP, RELEASE, Case, decided, note_held, read_cases
+from ooni_pipeline.bucket.forget import forget_bucket
 from ooni_pipeline.bucket.keys import id_key
 from ooni_pipeline.bucket.known_bridges import FACT, KnownBridges
 from ooni_pipeline.bucket.layout import Layout, Stage
-from ooni_pipeline.bucket.manifest import Manifest
+from ooni_pipeline.bucket.manifest import Manifest, read_proof
 from ooni_pipeline.bucket.stage import Finish, process_bucket
+from ooni_pipeline.errors import BucketError
+from ooni_pipeline.normalise.holding import holding
 from ooni_pipeline.report.work import Job, Outcome
 from ooni_pipeline.sanitise import VERSION
 from ooni_pipeline.sanitise.bridges import BridgeTable, load_bridge_table
 from ooni_pipeline.sanitise.reports import sanitise_report
+from ooni_pipeline.transfer.refuse import known_tombstones
 from tasks import config
 from tasks.base import BucketTask, Progress, logger, utc_now
 from tasks.normalise import NormaliseReports
@@ -107,6 +111,7 @@ class SanitiseReports(BucketTask):
         return ManifestTarget(Stage.SANITISED, self.bucket_date)
 
     def work(self, progress: Progress) -> None:
+        refuse_withdrawn_since(self.layout, self.bucket_date)
         path, known = config.bridge_table(), known_bridges()
         table = usable_bridge_table(
             path,
@@ -124,6 +129,26 @@ class SanitiseReports(BucketTask):
             note_held(self.layout, self.bucket_date, held, now)
 
         sanitise_bucket(self.layout, self.bucket_date, path, table, cases, now, progress, before_the_proof)
+
+
+def refuse_withdrawn_since(layout: Layout, bucket_date: dt.date) -> None:
+    """Raise BucketError where the normalised bucket holds what was withdrawn since; those reports are
+    forgotten, so that the next run normalises them again, without it. A withdrawal finds what is loaded: of
+    the same entry in a report that is held, or rejected, no row tells."""
+    stones = known_tombstones(layout)
+    if stones is None:
+        return
+    directory = layout.bucket(Stage.NORMALISED, bucket_date)
+    normalised = read_proof(layout, Stage.NORMALISED, bucket_date)
+    named = {directory / record.name: record.report for record in normalised.reports if record.name}
+    again = {named[path] for path in holding(named, stones.entry)}
+    if again:
+        forget_bucket(layout, Stage.NORMALISED, bucket_date, again.__contains__)
+        raise BucketError(
+            f"bucket {bucket_date}: something in {len(again)} of its normalised reports was withdrawn since. "
+            f"They are normalised again, without it: luigi --module tasks.nightly Nightly --bucket-date "
+            f"{bucket_date}"
+        )
 
 
 def alarm(bucket_date: dt.date, reports: int) -> None:

@@ -10,28 +10,40 @@ import sys
 import uuid
 from pathlib import Path
 
+from ooni_pipeline.bucket.cleaned import is_cleaned
 from ooni_pipeline.bucket.keys import read_key
 from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.bucket.lock import one_writer
 from ooni_pipeline.bucket.manifest import timestamp
 from ooni_pipeline.bucket.withdraw_queue import Work, keep_work, unfinished_work, waiting, work_done
 from ooni_pipeline.bucket.withdrawn import record_withdrawal, tombstones, withdrawals
-from ooni_pipeline.errors import BucketError, ConfigurationError
+from ooni_pipeline.errors import BucketError, ConfigurationError, PipelineError, TransferError
 from ooni_pipeline.sanitise.wanted import Wanted
 from ooni_pipeline.transfer.tombstone_copies import fetch_records, store_records
 from tasks import config
 from tasks.base import utc_now
 from tasks.base import waiting as waits_for
 from tasks.command import command, date, days
+from tasks.restore import bring_back_freed
 from tasks.withdraw_selection import Selection
 from tasks.withdrawing import SWEEP, carry_out, stages_done, sweep, work_off
 
+#: What is said where an id leads nowhere: whoever typed it must not take that for done.
+NOTHING_FOUND = (
+    "nothing was withdrawn: nothing with that id is loaded. If its bucket is not, or the report is held or "
+    "rejected, name the bucket: --file, or --id with --from and --to"
+)
+
 
 def selected(
-    parser: argparse.ArgumentParser, arguments: argparse.Namespace, layout: Layout, key: bytes
+    parser: argparse.ArgumentParser,
+    arguments: argparse.Namespace,
+    layout: Layout,
+    key: bytes,
+    sought: Wanted | None = None,
 ) -> tuple[Selection, Wanted | None]:
     """What the operator means, and every copy of it."""
-    selection, sought = Selection(layout, key), None
+    selection = Selection(layout, key)
     buckets = layout.manifest_dates(Stage.RAW)
     if arguments.first:
         wanted = set(days(parser, arguments.first, arguments.last or arguments.first))
@@ -44,17 +56,38 @@ def selected(
     elif arguments.id:
         selection.add_ids([str(arguments.id)], buckets if arguments.first else [])
     else:
-        if sys.stdin.isatty():
-            print("the address, or another text, in one line: ", end="", file=sys.stderr, flush=True)
-        try:
-            sought = Wanted(sys.stdin.readline())
-        except ValueError as error:
-            raise ConfigurationError(
-                f"what was read from standard input cannot be looked for: {error}"
-            ) from None
+        sought = sought or _asked()
         selection.add_sought(sought, buckets)
     selection.add_copies()
     return selection, sought
+
+
+def _asked() -> Wanted:
+    if sys.stdin.isatty():
+        print("the address, or another text, in one line: ", end="", file=sys.stderr, flush=True)
+    try:
+        return Wanted(sys.stdin.readline())
+    except ValueError as error:
+        raise ConfigurationError(f"what was read from standard input cannot be looked for: {error}") from None
+
+
+def bring_back(layout: Layout, selection: Selection) -> bool:
+    """Bring back what tasks.cleanup freed of the buckets that could not be looked into. False where nothing
+    came: then the operator is told what to type."""
+    came = False
+    for bucket_date in sorted(selection.absent):
+        try:
+            bring_back_freed(layout, bucket_date, lambda done, total: None)
+        except PipelineError as error:
+            print(f"error: bucket {bucket_date}: {error}", file=sys.stderr)
+        else:
+            came |= not is_cleaned(layout, bucket_date)
+    return came
+
+
+def _went(layout: Layout, key: bytes, named: uuid.UUID | None) -> bool:
+    """Whether this measurement was withdrawn before."""
+    return named is not None and tombstones(layout, key).entry(str(named))
 
 
 def show(selection: Selection) -> None:
@@ -86,7 +119,8 @@ def confirmed() -> bool:
 
 
 def begin(layout: Layout, key: bytes, selection: Selection, by: str, why: str) -> Work:
-    """Write down what is to be done, then the tombstones, here and in the backup: from here on it goes."""
+    """Write down what is to be done, then the tombstones: from here on it goes. The backup has them before
+    anything goes there; where it is away now that keeps nothing on the mirror."""
     now = utc_now()
     name = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
     dates = {bucket_date for bucket_date, _ in selection.found}
@@ -94,18 +128,20 @@ def begin(layout: Layout, key: bytes, selection: Selection, by: str, why: str) -
     work = Work(name, selection.targets(), stages)
     keep_work(layout, work)
     record_withdrawal(layout, selection.act(name, timestamp(now), by, why), key)
-    store_records(layout, config.store())
     return work
 
 
 def finish(layout: Layout, key: bytes) -> list[str]:
     """Finish what an earlier run began, after the backup has told what was withdrawn elsewhere, and work off
     what is due. Returns what could not be done, in words."""
-    store = config.store()
-    came = fetch_records(layout, store, key)
-    store_records(layout, store)
+    problems, came = [], []
+    try:
+        store = config.store()
+        came = fetch_records(layout, store, key)
+        store_records(layout, store)
+    except TransferError as error:
+        problems.append(f"the records of withdrawals in the backup: {error}")
     acts = {act.name: act for act in withdrawals(layout, key)}
-    problems: list[str] = []
     for work in unfinished_work(layout):
         if work.act == SWEEP or work.act in acts:
             problems += carry_out(layout, work)
@@ -229,10 +265,15 @@ def main() -> int:
         if arguments.due:
             return told(problems)
         selection, sought = selected(parser, arguments, layout, key)
+        if bring_back(layout, selection):
+            selection, sought = selected(parser, arguments, layout, key, sought)
         show(selection)
         _checked_why(arguments.why, selection, sought)
         if not selection.found:
-            return told(problems) or (1 if selection.absent else 0)
+            missed = not arguments.address and not _went(layout, key, arguments.id)
+            if missed:
+                print(f"error: {NOTHING_FOUND}", file=sys.stderr)
+            return told(problems) or (1 if missed or selection.absent else 0)
         if not arguments.yes and not confirmed():
             print("nothing was withdrawn")
             return 1

@@ -13,8 +13,10 @@ from ooni_pipeline.bucket.manifest import Manifest, ReportRecord
 from ooni_pipeline.bucket.pool import run_all
 from ooni_pipeline.bucket.withdraw_queue import Target
 from ooni_pipeline.bucket.withdrawn import Marks, Withdrawal
+from ooni_pipeline.database.markers import loaded_buckets
 from ooni_pipeline.database.withdrawing import Row, rows_of_report, rows_with_ids
 from ooni_pipeline.errors import BucketError
+from ooni_pipeline.normalise.holding import holding
 from ooni_pipeline.report.entry import BadReport
 from ooni_pipeline.report.names import parse_report_name
 from ooni_pipeline.sanitise.wanted import Wanted
@@ -81,7 +83,7 @@ class Selection:
                     self._look([self._of(bucket_date, record, whole=what.whole)], frozenset(what.ids))
             ids = frozenset(one for _, what in self.found.values() for one in what.ids)
             self._add_rows(rows_with_ids(config.database_url(start=True), ids))
-            self._look(list(self._duplicates()), ids)
+            self._look([*self._duplicates(), *self._not_loaded(ids)], ids)
 
     def act(self, name: str, when: str, by: str, why: str) -> Withdrawal:
         """The record of the act."""
@@ -139,6 +141,25 @@ class Selection:
             )
             for record in self._proof(bucket_date).reports:
                 if record.report in again and (bucket_date, record.report) not in self.found:
+                    yield self._of(bucket_date, record)
+
+    def _not_loaded(self, ids: frozenset[str]) -> Iterator[Look]:
+        """Reports with these entries in buckets that are normalised, and perhaps published, and not loaded:
+        no row tells of them."""
+        dates = self.layout.manifest_dates(Stage.NORMALISED)
+        loaded = loaded_buckets(config.database_url(start=True), dates[0], dates[-1]) if dates else set()
+        for bucket_date in dates:
+            if bucket_date in loaded or not self.layout.manifest(Stage.RAW, bucket_date).exists():
+                continue  # a fetch that was forgotten: sanitising looks before anything of it is published
+            directory = self.layout.bucket(Stage.NORMALISED, bucket_date)
+            named = {
+                directory / record.name: record.report
+                for record in Manifest.read(self.layout.manifest(Stage.NORMALISED, bucket_date)).reports
+                if record.name and (bucket_date, record.report) not in self.found
+            }
+            again = {named[path] for path in holding(named, ids.__contains__)}
+            for record in self._proof(bucket_date).reports if again else ():
+                if record.report in again:
                     yield self._of(bucket_date, record)
 
     def _all_of(self, bucket_date: dt.date) -> list[Look]:

@@ -6,13 +6,15 @@ import contextlib
 import dataclasses
 import datetime as dt
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
+from ooni_pipeline.bucket.files import file_digest
 from ooni_pipeline.bucket.forget import forget_bucket
 from ooni_pipeline.bucket.keys import read_key
 from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.bucket.lock import one_writer
-from ooni_pipeline.bucket.manifest import Manifest, moment, timestamp
+from ooni_pipeline.bucket.manifest import Manifest, ReportRecord, moment, timestamp
 from ooni_pipeline.bucket.scratch import remove
 from ooni_pipeline.bucket.withdraw_queue import (
     BACKUP,
@@ -31,12 +33,14 @@ from ooni_pipeline.bucket.withdraw_queue import (
     waiting,
     work_done,
 )
-from ooni_pipeline.bucket.withdrawn import Tombstones, tombstones
+from ooni_pipeline.bucket.withdrawn import Tombstones, tombstones, withdrawn_counts
 from ooni_pipeline.database.markers import forget_loads, is_loaded
-from ooni_pipeline.database.withdrawing import vacuum
-from ooni_pipeline.errors import PipelineError, TransferError
+from ooni_pipeline.database.withdrawing import delete_reports, has_rows, vacuum
+from ooni_pipeline.errors import BucketError, PipelineError, TransferError
 from ooni_pipeline.transfer.collectors import CHANGED, GONE, REMOVED
+from ooni_pipeline.transfer.publish import take_off_mirror
 from ooni_pipeline.transfer.refuse import is_withdrawn
+from ooni_pipeline.transfer.tombstone_copies import store_records
 from ooni_pipeline.transfer.withdraw import (
     delete_derived,
     erase_from_backup,
@@ -54,7 +58,7 @@ from tasks.load import LoadMeasurements
 from tasks.normalise import NormaliseReports
 from tasks.publish import PublishReports
 from tasks.redo import refresh, run
-from tasks.restore import raw_lock
+from tasks.restore import bring_back_freed, raw_lock
 from tasks.sanitise import SanitiseReports
 
 #: What is done again, in this order: the mirror, which anybody reads, before the database.
@@ -69,13 +73,15 @@ SWEEP = "sweep"
 
 
 def stages_done(layout: Layout, bucket_date: dt.date) -> list[str]:
-    """Which stages of a bucket are done, and so must be done again."""
+    """Which stages of a bucket are done, and so must be done again. Rows whose load was forgotten count: they
+    are there until the next one."""
     done = [
         stage.value
         for stage in Stage
         if layout.manifest(stage, bucket_date).exists() or layout.forgotten(stage, bucket_date).exists()
     ]
-    return done + [LOAD] * is_loaded(config.database_url(start=True), bucket_date)
+    url = config.database_url(start=True)
+    return done + [LOAD] * (is_loaded(url, bucket_date) or has_rows(url, bucket_date))
 
 
 def sweep_targets(layout: Layout, bucket_date: dt.date, stones: Tombstones) -> list[Target]:
@@ -127,13 +133,12 @@ def carry_out(layout: Layout, work: Work, *, full: bool = False) -> list[str]:
     _delete_left_overs(layout)
     for bucket_date, targets in sorted(buckets.items()):
         stages = work.stages.get(bucket_date.isoformat(), [])
-        try:
-            _bucket(layout, bucket_date, targets, stages, stones, work.act)
-        except PipelineError as error:
-            problems.append(f"bucket {bucket_date}: {error}")
-        else:
-            loaded += [bucket_date] * (LOAD in stages)
-    if loaded and not refresh(loaded):
+        failed = _bucket(layout, bucket_date, targets, stages, stones, work.act)
+        problems += [f"bucket {bucket_date}: {problem}" for problem in failed]
+        loaded += [bucket_date] * (LOAD in stages)
+    if loaded and not refresh(
+        loaded
+    ):  # of a bucket that could not be loaded again too: nothing shows it then
         problems.append("the views are not refreshed")
     elif loaded:
         try:
@@ -175,14 +180,53 @@ def _bucket(
     stages: list[str],
     stones: Tombstones,
     act: str,
+) -> list[str]:
+    """Returns what could not be done, in words. What people can see comes first, and no other part of the
+    machine that is broken (the backup, the bridge table, the database) keeps it there."""
+    reports = {target.report for target in targets}
+    failed: list[str] = []
+
+    def tried(step: Callable[[], object]) -> bool:
+        try:
+            step()
+        except PipelineError as error:
+            failed.append(str(error))
+            return False
+        return True
+
+    if not tried(lambda: _hide(layout, bucket_date, reports)):
+        return failed
+    if LOAD in stages:
+        tried(lambda: delete_reports(config.database_url(start=True), bucket_date, reports))
+    if tried(lambda: _take_out(layout, bucket_date, targets, stones, act)):
+        failed += _again(bucket_date, stages)
+        if tried(lambda: _back_up(layout, bucket_date, targets, stages, act)):
+            tried(lambda: _ask_collectors(layout, bucket_date, targets, act))
+    return failed
+
+
+def _hide(layout: Layout, bucket_date: dt.date, reports: set[str]) -> None:
+    task = PublishReports(bucket_date=bucket_date)
+    with one_writer(task.lock, waits_for(f"withdraw of bucket {bucket_date}")):
+        take_off_mirror(layout, bucket_date, reports, withdrawn_counts(layout, bucket_date))
+
+
+def _take_out(
+    layout: Layout, bucket_date: dt.date, targets: list[Target], stones: Tombstones, act: str
 ) -> None:
     reports = {target.report for target in targets}
+    if layout.manifest(Stage.RAW, bucket_date).exists():
+        bring_back_freed(layout, bucket_date, lambda done, total: None)
     with _alone(bucket_date):
         take_out_of_raw(layout, bucket_date, targets, stones, counted=act != SWEEP)
         forget_bucket(layout, Stage.NORMALISED, bucket_date, reports.__contains__)
         delete_derived(layout, bucket_date, reports)
         take_out_of_removed(layout, bucket_date, reports)
         take_out_of_cleaned(layout, bucket_date, reports)
+
+
+def _again(bucket_date: dt.date, stages: list[str]) -> list[str]:
+    """Do the stages again that the bucket had done. Returns what failed."""
     failed = []
     if LOAD in stages:
         try:
@@ -190,21 +234,21 @@ def _bucket(
         except PipelineError as error:
             failed.append(str(error))
             stages = [stage for stage in stages if stage != LOAD]
+    if Stage.SANITISED.value not in stages:  # it was forgotten: the next night does it, and what comes after
+        stages = [stage for stage in stages if stage != LOAD]
     for stage, task in _AGAIN.items():
         if stage in stages and not run(task(bucket_date=bucket_date)):
             failed.append(f"{task.task_family} failed")
             if task is not PublishReports:
                 break
-    _back_up(layout, bucket_date, targets, stages, act)
-    _ask_collectors(layout, bucket_date, targets, act)
-    if failed:
-        raise TransferError("; ".join(failed))
+    return failed
 
 
 def _back_up(
     layout: Layout, bucket_date: dt.date, targets: list[Target], stages: list[str], act: str
 ) -> None:
     task = BackupReports(bucket_date=bucket_date)
+    store_records(layout, config.store())  # before anything goes there
     with one_writer(task.lock, waits_for(f"withdraw of bucket {bucket_date}")):
         erased = erase_from_backup(layout, bucket_date, targets, config.store())
     kept = [one for one in erased if one.kept or one.kept_until]
@@ -310,7 +354,9 @@ def _erase(layout: Layout, item: Waiting) -> bool:
     with one_writer(task.lock, waits_for(f"withdraw of bucket {bucket_date}")):
         path = layout.private / item.what
         is_ours = path == layout.manifest(Stage.RAW, bucket_date) or _is_named(layout, bucket_date, path.name)
-        if is_ours:
+        if is_ours:  # what is there now may be all there is: all its versions go, so it must be here
+            bring_back_freed(layout, bucket_date, lambda done, total: None)
+            _must_be_here(layout, bucket_date, path)
             forget_objects(layout, bucket_date, [item.what])
         erased = config.store().erase(item.what)
         if erased.kept_until and (not is_ours or erased.kept_until <= item.due):
@@ -320,5 +366,21 @@ def _erase(layout: Layout, item: Waiting) -> bool:
 
 
 def _is_named(layout: Layout, bucket_date: dt.date, name: str) -> bool:
+    return _named(layout, bucket_date, name) is not None
+
+
+def _must_be_here(layout: Layout, bucket_date: dt.date, path: Path) -> None:
+    record = _named(layout, bucket_date, path.name)
+    if record is None:  # it is the manifest
+        return
+    if not path.is_file() or file_digest(path) != record.digest:
+        raise BucketError(
+            f"{path} is not here as its manifest says, so the backup's copy stays: luigi --module "
+            f"tasks.restore RestoreReports --bucket-date {bucket_date} first"
+        )
+
+
+def _named(layout: Layout, bucket_date: dt.date, name: str) -> ReportRecord | None:
     path = layout.manifest(Stage.RAW, bucket_date)
-    return path.exists() and any(record.name == name for record in Manifest.read(path).reports)
+    records = Manifest.read(path).reports if path.exists() else []
+    return next((record for record in records if record.name == name), None)

@@ -36,6 +36,20 @@ def rows_of_report(url: str, report_id: str) -> list[Row]:
         return [_row(*row) for row in run(database, "withdraw/of_report", {"report_id": report_id})]
 
 
+def has_rows(url: str, bucket_date: dt.date) -> bool:
+    """Whether rows of a bucket are in the table: they stay there when its load is forgotten."""
+    with connected(url, lock_wait=QUESTION_WAITS) as database:
+        return bool(run(database, "withdraw/has_rows", {"bucket_date": bucket_date})[0][0])
+
+
+def delete_reports(url: str, bucket_date: dt.date, reports: Iterable[str]) -> None:
+    """Delete the rows of these reports of a bucket now: the load that is to replace the bucket may fail."""
+    names = "\n".join(f"{bucket_date}/{report}.json" for report in sorted(reports))
+    with connected(url) as database:
+        run(database, "load/lock_bucket", {"bucket_date": bucket_date})
+        run(database, "withdraw/delete_reports", {"bucket_date": bucket_date, "reports": names})
+
+
 def vacuum(url: str, bucket_dates: Iterable[dt.date], *, full: bool = False) -> list[str]:
     """Free the space of rows that were deleted, and renew the statistics, which quote values of columns.
 

@@ -8,8 +8,8 @@ import zlib
 from ooni_pipeline.report.work import Job, Outcome
 from ooni_pipeline.report.writer import LinesWriter
 
-_BEFORE_ID = len(b'{"id":"')  # the id is the first key of a normalised entry
-_ID_TEXT, _ID_BYTES = 36, 16
+BEFORE_ID = len(b'{"id":"')  # the id is the first key of a normalised entry
+ID_TEXT, _ID_BYTES = 36, 16
 #: About as many ids are looked at in one go: 50 MB of memory.
 _AT_ONCE = 500_000
 
@@ -83,6 +83,5 @@ def ids_of(job: Job, outcome: Outcome) -> bytes:
         return outcome.ids
     with job.destination.open("rb") as lines:
         return b"".join(
-            bytes.fromhex(line[_BEFORE_ID : _BEFORE_ID + _ID_TEXT].replace(b"-", b"").decode())
-            for line in lines
+            bytes.fromhex(line[BEFORE_ID : BEFORE_ID + ID_TEXT].replace(b"-", b"").decode()) for line in lines
         )

@@ -15,6 +15,7 @@ from ooni_pipeline.bucket.files import file_digest, flush
 from ooni_pipeline.bucket.manifest import ReportRecord
 from ooni_pipeline.report.entry import BadReport
 from ooni_pipeline.report.names import parse_report_name
+from ooni_pipeline.report.tally import Tally
 from ooni_pipeline.site.page import link, number, page, shown, table
 
 FORMAT = 1
@@ -76,6 +77,24 @@ def write_index(
     (directory / SUMS).write_text(lines, encoding="ascii")
     for name in (*written, SUMS):
         flush(directory / name)
+
+
+def read_index(directory: Path) -> list[ReportRecord]:
+    """The published reports that the ``index.json`` of a bucket names; none where it cannot be read."""
+    try:
+        index = json.loads((directory / INDEX).read_bytes())
+        return [
+            ReportRecord(
+                str(report["file"]).removesuffix(".json.gz"),
+                str(report["file"]),
+                int(report["size"]),
+                str(report["sha256"]),
+                counts=Tally(taken=int(report["measurements"]), out=int(report["measurements"])),
+            )
+            for report in index["reports"]
+        ]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def _head(index: dict[str, Any]) -> str:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import datetime as dt
 import gzip
 import hashlib
+import os
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from ooni_pipeline.bucket.room import Room, needed
 from ooni_pipeline.bucket.stage import checked_file, upstream_kept
 from ooni_pipeline.errors import BucketError, TransferError
 from ooni_pipeline.report.tally import Tally
-from ooni_pipeline.site.bucket_page import write_index
+from ooni_pipeline.site.bucket_page import read_index, write_index
 
 _CHUNK = 1024 * 1024
 
@@ -53,10 +55,8 @@ def publish_bucket(
     that cannot be compressed.
     """
     directory = layout.bucket(Stage.PUBLISHED, bucket_date)
-    fresh, former = (directory.with_name(f".{directory.name}.{what}") for what in ("new", "old"))
     make_public(layout.public)
-    for left in (fresh, former):  # by a run that died
-        shutil.rmtree(left, ignore_errors=True)
+    fresh, former = _beside(directory)
     fresh.mkdir()
     with upstream_kept(layout, Stage.SANITISED, bucket_date) as sanitised:
         source = layout.bucket(Stage.SANITISED, bucket_date)
@@ -82,6 +82,47 @@ def publish_bucket(
     manifest = Manifest(Stage.PUBLISHED.value, bucket_date, timestamp(now), version, reports=records)
     manifest.write(layout.manifest(Stage.PUBLISHED, bucket_date))
     return manifest
+
+
+def take_off_mirror(
+    layout: Layout, bucket_date: dt.date, reports: Iterable[str], withdrawn: tuple[int, int]
+) -> None:
+    """Publish a bucket without these reports, now: neither they nor their names are on the mirror any more,
+    whatever becomes of the stages that are to make it again. What a run that died left beside it goes too.
+
+    The proof stays as it is: it is to be forgotten, and the bucket published anew.
+    """
+    directory = layout.bucket(Stage.PUBLISHED, bucket_date)
+    fresh, former = _beside(directory)
+    if not directory.is_dir():
+        return
+    names = {f"{report}.json.gz" for report in reports}
+    known = read_index(directory)
+    kept = [
+        record for record in known if record.name not in names and (directory / str(record.name)).exists()
+    ]
+    there = {path.name for path in directory.glob("*.json.gz")}
+    if not known and there:  # without an index that can be read nobody knows what the others are
+        for name in names & there:
+            (directory / name).unlink()
+        return
+    if len(kept) == len(known) and not names & there:
+        return
+    fresh.mkdir()
+    for record in kept:
+        os.link(directory / str(record.name), fresh / str(record.name))
+    write_index(fresh, bucket_date, kept, withdrawn)
+    open_to_everybody(fresh)
+    flush(fresh)
+    put_in_place(fresh, directory, former)
+
+
+def _beside(directory: Path) -> tuple[Path, Path]:
+    """Where a bucket is made, and where its former state goes; what a run that died left there is deleted."""
+    fresh, former = (directory.with_name(f".{directory.name}.{what}") for what in ("new", "old"))
+    for left in (fresh, former):
+        shutil.rmtree(left, ignore_errors=True)
+    return fresh, former
 
 
 def waits_until(

@@ -80,9 +80,8 @@ def _take_out_of_plan(path: Path, instead: Mapping[str, ReportRecord | None]) ->
 
 
 def delete_derived(layout: Layout, bucket_date: dt.date, reports: Iterable[str]) -> None:
-    """Delete what the stages made of these reports, the mirror's copy first. Their proofs must be forgotten:
-    the stages make again what of it is to stay."""
-    public = layout.bucket(Stage.PUBLISHED, bucket_date)
+    """Delete what the stages made of these reports; they are off the mirror already. Their proofs must be
+    forgotten: the stages make again what of it is to stay."""
     directories = [
         layout.bucket(Stage.SANITISED, bucket_date),
         layout.bucket(Stage.NORMALISED, bucket_date),
@@ -91,8 +90,6 @@ def delete_derived(layout: Layout, bucket_date: dt.date, reports: Iterable[str])
         *(layout.rejected(stage, bucket_date) for stage in (Stage.RAW, Stage.NORMALISED, Stage.SANITISED)),
     ]
     names = set(reports)
-    for report in names:
-        (public / f"{report}.json.gz").unlink(missing_ok=True)
     for directory in directories:
         for path in directory.iterdir() if directory.is_dir() else ():
             if any(path.name.removesuffix(ending) in names for ending in _ENDINGS):

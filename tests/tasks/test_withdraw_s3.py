@@ -109,16 +109,18 @@ def test_all_versions_go_and_what_is_protected_when_it_may(pipeline: Pipeline, b
     assert list(pipeline.layout.withdrawn().iterdir())
 
 
-def test_the_backup_that_is_down_stops_a_withdrawal_before_anything_is_deleted(
+def test_a_backup_that_refuses_stops_nothing_here_and_is_worked_off_later(
     pipeline: Pipeline, bucket: Bucket
 ) -> None:
     receive(pipeline, name("only"), name("plain"))
     fetch_and_back_up(pipeline)
-    before = sorted(pipeline.layout.bucket(Stage.RAW, pipeline.today).iterdir())
     pipeline.more["AWS_SECRET_ACCESS_KEY"] = "wrong"
     why = ("--address", "--yes", "--why", "a volunteer asked")
-    withdraw(pipeline, *why, stdin=ADDRESS, expect=1)
-    assert sorted(pipeline.layout.bucket(Stage.RAW, pipeline.today).iterdir()) == before
+    told = withdraw(pipeline, *why, stdin=ADDRESS, expect=1)
+    assert "to go on with what is left: python -m tasks.withdraw --due" in told
+    assert len(list(pipeline.layout.bucket(Stage.RAW, pipeline.today).iterdir())) == 1
+    assert bucket.traces(CANARY)
     pipeline.more["AWS_SECRET_ACCESS_KEY"] = bucket.client._request_signer._credentials.secret_key
-    withdraw(pipeline, *why, stdin=ADDRESS)
+    withdraw(pipeline, "--due")
     assert bucket.traces(CANARY) == []
+    assert any("/withdrawn/" in version["Key"] for version in bucket.versions())
