@@ -7,11 +7,10 @@
           PublishReports  sanitised -> mirror                       manifest published
           LoadMeasurements  sanitised -> metrics, matches           marker row in loads
             RefreshViews  (needs the backup too) -> four views      row in views_contain
-            PublishSite     (needs both) mirror, views -> its pages  manifests/site.json
+              PublishSite (needs the mirror too) -> its pages       manifests/site.json
       RemoveFetchedReports  (needs the backup) -> collectors        manifest removed
-    Nightly               PublishSite + RemoveFetchedReports
-      EveryCollectorReached  nothing is made: fails where the bucket goes without a collector
-    Nightly               RefreshViews + PublishReports + RemoveFetchedReports + EveryCollectorReached
+      EveryCollectorReached  (nothing is made)                    fails where the bucket goes without one
+    Nightly               PublishSite + RemoveFetchedReports + EveryCollectorReached
 
 Commands (each has --help):
 
