@@ -20,7 +20,9 @@ _SSH = 22
 
 @dataclass(frozen=True)
 class Account:
-    """``timeout`` is in seconds: of each step of a connection, and of each wait for an answer."""
+    """``timeout`` is in seconds: of each step of a connection, and of each wait for an answer. ``pauses`` are
+    the seconds before each further try to get in, where the machine closes the connection before it lets us
+    in: sshd does so at random while too many log in at once (MaxStartups)."""
 
     host: str
     port: int
@@ -28,6 +30,7 @@ class Account:
     key: Path
     known_hosts: Path
     timeout: float = 60
+    pauses: tuple[float, ...] = (1.0, 3.0)
 
     @property
     def place(self) -> str:
@@ -38,6 +41,15 @@ class Account:
     def keyscan(self) -> str:
         """The command that shows which keys the machine has."""
         return f"ssh-keyscan -p {self.port} {self.host}"
+
+    @property
+    def dropped(self) -> str:
+        """What is told of a machine that closes each connection before it lets us in."""
+        return (
+            f"it closed the connection before it let us in, {1 + len(self.pauses)} times; its log says why "
+            "(there: journalctl -u ssh): too many logins at once (MaxStartups in sshd_config), or this "
+            "machine's address is refused"
+        )
 
     def check_files(self) -> None:
         """Raise TransferError, which says what to do, where the key or the known hosts cannot be used."""

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -27,10 +28,15 @@ _EXITS = {
     35: "the other side fell silent",
 }
 _SSH_FAILED = 255
+#: So rsync ends where ssh failed, if it sees the end of the connection before it sees that of ssh.
+_ENDED = 12
+#: How ssh says that the machine closed the connection before it greeted us.
+_DROPPED = b"kex_exchange_identification: "
 #: How ssh says why it failed, and what that means.
 _SSH_SAYS = (
+    (_DROPPED, "{dropped}"),
     (b"Host key verification failed", "the host key is not the one in {known_hosts}"),
-    (b"Permission denied", "the key {key} is refused for {user}"),
+    (b"Permission denied (", "the key {key} is refused for {user}"),
     (b"Connection refused", "the connection was refused"),
     (b"timed out", "it does not answer"),
     (b"Could not resolve", "the host name is not known"),
@@ -63,6 +69,24 @@ def pull(
     command = [program, *arguments(account, destination, names is not None, directory, options)]
     request = b"".join(b"./" + os.fsencode(name) + b"\0" for name in names or ())
     destination.mkdir(parents=True, exist_ok=True)
+    for pause in (*account.pauses, None):
+        status, said = _run(command, request, destination, account, limit, in_child)
+        if pause is None or not any(line.startswith(_DROPPED) for line in _of_ssh(said)):
+            break
+        time.sleep(pause)
+    if status not in (0, *_SOME):
+        raise TransferError(f"rsync from {account.place}: {meaning(status, said, account)}")
+
+
+def _run(
+    command: Sequence[str],
+    request: bytes,
+    destination: Path,
+    account: Account,
+    limit: float | None,
+    in_child: Callable[[], None] | None,
+) -> tuple[int, bytes]:
+    """The exit status, and what was said on standard error."""
     try:
         process = subprocess.Popen(
             command,
@@ -76,7 +100,7 @@ def pull(
         )
     except FileNotFoundError:
         raise TransferError(
-            f"the program {program} is not here: install it (apt-get install rsync)"
+            f"the program {command[0]} is not here: install it (apt-get install rsync)"
         ) from None
     try:
         said = process.communicate(request, timeout=limit)[1]
@@ -86,8 +110,7 @@ def pull(
         if process.returncode is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
-    if process.returncode not in (0, *_SOME):
-        raise TransferError(f"rsync from {account.place}: {_why(process.returncode, said, account)}")
+    return process.returncode, said
 
 
 def arguments(
@@ -137,12 +160,19 @@ def shell(account: Account) -> str:
     return f"ssh -F /dev/null -p {account.port} -i {account.key} {told}"
 
 
-def _why(status: int, said: bytes, account: Account) -> str:
+def meaning(status: int, said: bytes, account: Account) -> str:
     """What an exit status means. What rsync prints is not shown: it quotes names; what ssh says is."""
-    if status == _SSH_FAILED:
-        for words, meaning in _SSH_SAYS:
-            if words in said:
-                return meaning.format(**vars(account))
-        own = [line for line in said.splitlines() if line and not line.startswith(b"rsync")]
-        return f"ssh failed, or the connection broke{f': {printable(own[0])}' if own else ''}"
+    if status in (_SSH_FAILED, _ENDED):
+        own = _of_ssh(said)
+        facts = {"dropped": account.dropped, **vars(account)}
+        for words, what in _SSH_SAYS:
+            if any(words in line for line in own):
+                return what.format(**facts)
+        if status == _SSH_FAILED:
+            return f"ssh failed, or the connection broke{f': {printable(own[0])}' if own else ''}"
     return f"{_EXITS.get(status, 'it failed')} (exit status {status})"
+
+
+def _of_ssh(said: bytes) -> list[bytes]:
+    """The lines that are not rsync's, whose names of files may say anything."""
+    return [line for line in said.splitlines() if line and not line.startswith(b"rsync")]

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import logging
 import socket
+import time
 from collections.abc import Iterable, Iterator
 
 import paramiko
@@ -92,6 +93,19 @@ class SshSession:
         account = self._account
         account.check_files()
         key = _private_key(account)
+        for pause in (*account.pauses, None):
+            try:
+                return self._enter(key)
+            except (EOFError, OSError, paramiko.SSHException) as error:
+                if not _dropped(error):
+                    raise
+                self.close()
+            if pause is not None:
+                time.sleep(pause)
+        raise TransferError(f"{account.place}: {account.dropped}")
+
+    def _enter(self, key: paramiko.PKey) -> paramiko.Transport:
+        account = self._account
         self._client = client = paramiko.SSHClient()
         client.set_missing_host_key_policy(_Reject())
         try:
@@ -119,7 +133,11 @@ class SshSession:
                 f"{fingerprint(error.expected_key)}. Somebody may be in between: nothing was sent. Ask the "
                 f"machine's owner why, and replace its line in {account.known_hosts} only if this key is his"
             ) from None
-        except paramiko.AuthenticationException:
+        except paramiko.AuthenticationException as error:
+            if "saw EOF" in str(error):
+                raise EOFError from None
+            if "timeout" in str(error):
+                raise TimeoutError from None
             raise TransferError(
                 f"{account.place} refuses the key {account.key} for {account.user}: is {account.key}.pub in "
                 "the authorized_keys of that account?"
@@ -145,6 +163,12 @@ class SshSession:
         if isinstance(error, OSError) and error.strerror:
             return TransferError(f"the connection to {account.place} broke: {error.strerror}")
         return TransferError(f"the connection to {account.place} broke")
+
+
+def _dropped(error: Exception) -> bool:
+    """Whether it was the machine that ended a connection that was being made."""
+    reason = error.__context__ if _NO_GREETING[0] in str(error) else error
+    return isinstance(reason, (EOFError, ConnectionError))
 
 
 def _private_key(account: Account) -> paramiko.PKey:

@@ -25,6 +25,8 @@ SSHD = Path("/usr/sbin/sshd")
 GATE = Path(str(gate.__file__))
 #: The interpreter that a collector has, not that of a virtual environment.
 PYTHON = "/usr/bin/python3"
+#: MaxStartups of an sshd that drops nobody.
+MANY = "100:30:200"
 
 
 def can_sshd() -> bool:
@@ -41,6 +43,8 @@ class Sshd:
     host: str = "127.0.0.1"
     port: int = 0
     user: str = field(default_factory=getpass.getuser)
+    #: The option MaxStartups: so many may be about to log in.
+    startups: str = MANY
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -82,7 +86,7 @@ class Sshd:
             "UsePAM": "no",
             "StrictModes": "no",
             "PermitRootLogin": "prohibit-password",
-            "MaxStartups": "100:30:200",
+            "MaxStartups": self.startups,
             "LogLevel": "VERBOSE",
         }
         config = self.root / "sshd_config"
@@ -119,7 +123,7 @@ class Sshd:
         return line
 
     def account(self, key: Path, timeout: float = 20) -> Account:
-        return Account(self.host, self.port, self.user, key, self.known_hosts, timeout)
+        return Account(self.host, self.port, self.user, key, self.known_hosts, timeout, pauses=(0.1, 0.2))
 
     def gate(self, directory: Path, *, before: str = "", options: str = "") -> Path:
         """A key for which a directory is behind the gate; ``before`` stands before the gate's command."""
@@ -134,9 +138,9 @@ class Sshd:
 
 
 @contextlib.contextmanager
-def running_sshd(root: Path) -> Iterator[Sshd]:
+def running_sshd(root: Path, startups: str = MANY) -> Iterator[Sshd]:
     """An sshd that ends with the block, with all that it started."""
-    server = Sshd(root)
+    server = Sshd(root, startups=startups)
     server.prepare()
     for attempt in range(5):
         try:

@@ -36,7 +36,7 @@ class Wire:
     def end(self) -> None:
         """Take no more connections, and let those that are there go."""
         self._ended.set()
-        # Closed under a thread that is about to accept, its number is the next door by the time it does.
+        # Closed before that thread has ended, its number may be the next wire's by the time it accepts.
         self._door.shutdown(socket.SHUT_RDWR)
         self._doorman.join()
         self._door.close()

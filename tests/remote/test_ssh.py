@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import subprocess
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -213,3 +215,90 @@ def test_a_place_that_is_none(url: str) -> None:
     with pytest.raises(ValueError, match=r"is no|has a|does not") as error:
         parse_account(url, Path("/k"), Path("/h"), 5)
     assert "secret" not in str(error.value)
+
+
+@pytest.fixture
+def busy(tmp_path: Path) -> Iterator[tuple[Sshd, Account]]:
+    """A machine that lets one log in at a time, and drops whoever comes beside."""
+    with running_sshd(tmp_path / "busy", startups="1:100:1") as started:
+        yield started, started.account(_key(started, "echo hello"))
+
+
+@needs_sshd
+def test_a_machine_that_drops_us_while_too_many_log_in(busy: tuple[Sshd, Account], tmp_path: Path) -> None:
+    sshd, account = busy
+    with somebody_logs_in(sshd):
+        begin = time.monotonic()
+        text = told(account)
+        assert text.startswith(f"{account.place}: it closed the connection before it let us in, 3 times; ")
+        assert "MaxStartups" in text and time.monotonic() - begin < 5
+        assert text.endswith(told_by_rsync(account, tmp_path).partition(": ")[2])
+    assert sshd.log.count("beginning MaxStartups") == 1
+
+
+@needs_sshd
+def test_a_machine_that_drops_us_is_tried_again(busy: tuple[Sshd, Account], tmp_path: Path) -> None:
+    sshd, account = busy
+    patient = replace(account, pauses=(0.3,) * 50)
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "a").write_text("a")
+    reader = replace(patient, key=_key(sshd, f"/usr/bin/rrsync -ro {source}"))
+    with somebody_logs_in(sshd) as end:
+        threading.Timer(0.5, end).start()
+        assert list(SshSession(patient).run("x")) == [b"hello"]
+    with somebody_logs_in(sshd) as end:
+        threading.Timer(0.5, end).start()
+        rsync.pull(reader, tmp_path / "arrives", names=["a"])
+    assert (tmp_path / "arrives" / "a").read_text() == "a"
+    assert "beginning MaxStartups" in sshd.log, "nobody was dropped, so nothing was tried"
+
+
+@contextlib.contextmanager
+def somebody_logs_in(sshd: Sshd) -> Iterator[Callable[[], None]]:
+    """Somebody who takes the one place there is, until what comes is called."""
+    deadline = time.monotonic() + 20
+    while True:
+        wire = socket.create_connection((sshd.host, sshd.port))
+        wire.settimeout(20)
+        if wire.recv(4) == b"SSH-":
+            break
+        wire.close()  # somebody who went has not gone yet
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+    def end() -> None:
+        with contextlib.suppress(OSError):
+            wire.shutdown(socket.SHUT_RDWR)
+
+    with wire:
+        yield end
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "means"),
+    [
+        (255, b"Host key verification failed.\r\n", "the host key is not the one in /h"),
+        # rsync may see the connection end before it sees its ssh end.
+        (
+            12,
+            b"Host key verification failed.\r\nrsync: connection unexpectedly closed",
+            "the host key is not",
+        ),
+        (
+            12,
+            b"u@h: Permission denied (publickey).\r\nrsync error: x",
+            "the key /k is refused for u",
+        ),
+        (12, b"ssh: connect to host h port 22: Connection refused\r\n", "the connection was refused"),
+        (12, b"rsync: connection unexpectedly closed", "the connection broke, or the other side refused (ex"),
+        # What rsync says quotes names, and is not ssh's.
+        (255, b'rsync: [sender] open "x": Permission denied (13)\n', "ssh failed, or the connection broke"),
+        (12, b'rsync: [sender] open "Host key verification failed": x\n', "the connection broke, or the ot"),
+        (12, b"PermissionError: [Errno 13] Permission denied: '/data'\n", "the connection broke, or the ot"),
+        (11, b"Connection refused", "it cannot write or read a file (exit status 11)"),
+    ],
+)
+def test_what_the_end_of_rsync_means(status: int, said: bytes, means: str) -> None:
+    account = Account("h", 22, "u", Path("/k"), Path("/h"))
+    assert rsync.meaning(status, said, account).startswith(means)
