@@ -321,20 +321,60 @@ def test_a_collector_whose_clock_is_an_hour_off(far: Far, skew: int) -> None:
 
 @pytest.mark.parametrize("count", [1200, pytest.param(5000, marks=pytest.mark.full_chaos)])
 def test_a_directory_of_thousands(far: Far, count: int) -> None:
-    for number in range(count):
-        name = report_name(1).replace("-id1-", f"-id{number}-")
-        (far.archive / name).write_text(f'{{"number": {number}}}\n')
+    holds_many(far, count)
     evidence = far.evidence()
     raw = far.fetch()
     assert len(raw.usable()) == count
-    # The backup, made in one go: with its waits for the disk, file by file, it is not what is looked at.
-    shutil.copytree(far.pipeline.raw(), far.pipeline.root / "backup")
-    proven = [ReportRecord(one.report, digest=one.digest, source=one.digest) for one in raw.reports]
-    Manifest("backup", DATE, raw.made, reports=proven).write(far.layout.manifest(Stage.BACKUP, DATE))
+    backed_up(far, DATE)
     fates = far.remove()
     assert (len(fates), set(fates.values())) == (count, {"removed"})
     assert far.left() == []
     evidence.holds()
+
+
+@pytest.mark.parametrize("count", [400, pytest.param(5000, marks=pytest.mark.full_chaos)])
+def test_a_connection_that_is_cut_among_thousands(far: Far, count: int) -> None:
+    """In the middle of the copying, then of the removal: the next bucket has the others, and nothing is left
+    over there."""
+    size = 10_000
+    holds_many(far, count, size)
+    far.here.holds(5)
+    evidence = far.evidence()
+    far.wire.spare, far.wire.cut_after = 1, count * size // 2  # the one that asks is spared
+    raw = far.fetch()
+    came = len(raw.usable()) - 1
+    assert 0 < came < count
+    assert f"{count - came} of {count} files did not come: collector far: rsync from" in str(raw.facts)
+    evidence.holds()
+    far.wire.good()
+    second = far.fetch(TOMORROW)
+    assert (len(second.usable()), second.facts) == (count - came, {})
+    for date in (DATE, TOMORROW):
+        backed_up(far, date)
+    far.wire.spare, far.wire.cut_after = far.wire.connections, 4_000  # once the removal has begun
+    with pytest.raises(TransferError, match="far"):
+        far.remove()
+    evidence.holds()
+    far.wire.good()
+    assert len(far.left()) < count, "some went"
+    for date in (DATE, TOMORROW):
+        assert set(far.remove(date).values()) <= {"removed", "gone"}
+    assert far.left() == []
+    evidence.holds()
+
+
+def holds_many(far: Far, count: int, size: int = 20) -> None:
+    for number in range(count):
+        name = report_name(1).replace("-id1-", f"-id{number}-")
+        (far.archive / name).write_text(f'{{"number": {number}}}\n' + os.urandom(size // 2).hex())
+
+
+def backed_up(far: Far, date: dt.date) -> None:
+    """The backup, made in one go: with its waits for the disk, file by file, it is not what is looked at."""
+    shutil.copytree(far.pipeline.raw(date), far.pipeline.root / "backup", dirs_exist_ok=True)
+    raw = Manifest.read(far.layout.manifest(Stage.RAW, date))
+    proven = [ReportRecord(one.report, digest=one.digest, source=one.digest) for one in raw.reports]
+    Manifest("backup", date, raw.made, reports=proven).write(far.layout.manifest(Stage.BACKUP, date))
 
 
 def test_one_report_on_two_collectors(far: Far) -> None:
