@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import logging
 import socket
+import threading
 import time
 from collections.abc import Iterable, Iterator
 
@@ -22,6 +23,8 @@ logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
 _ALIVE = 15
 #: No line of an answer is longer.
 _LONGEST = 64 * 1024
+#: So many bytes are sent within one wait.
+_PART = 64 * 1024
 
 
 #: What paramiko says of a machine that takes the connection and then says nothing of ssh.
@@ -63,9 +66,14 @@ class SshSession:
         try:
             channel = self._connected().open_session(timeout=self._account.timeout)
             channel.settimeout(self._account.timeout)
-            channel.exec_command(command)
-            channel.sendall(b"".join(requests))
-            channel.shutdown_write()
+            with self._limited():
+                channel.exec_command(command)
+            asked = b"".join(requests)
+            for start in range(0, len(asked), _PART):
+                with self._limited():
+                    channel.sendall(asked[start : start + _PART])
+            with self._limited():
+                channel.shutdown_write()
             yield from _lines(channel)
             status = _status(channel, self._account.timeout)
             if status != 0:
@@ -81,6 +89,30 @@ class SshSession:
         if self._client is not None:
             self._client.close()
             self._client = None
+
+    @contextlib.contextmanager
+    def _limited(self) -> Iterator[None]:
+        """End the connection, and raise TimeoutError, where something takes too long that knows no limit:
+        paramiko waits for ever for the answer to a command, and while nobody takes what it sends."""
+        late = threading.Event()
+        client = self._client
+
+        def give_up() -> None:
+            late.set()
+            if client is not None:
+                client.close()
+
+        watch = threading.Timer(self._account.timeout, give_up)
+        watch.daemon = True
+        watch.start()
+        try:
+            yield
+        except (OSError, EOFError, paramiko.SSHException):
+            if late.is_set():
+                raise TimeoutError from None
+            raise
+        finally:
+            watch.cancel()
 
     def _connected(self) -> paramiko.Transport:
         transport = self._client.get_transport() if self._client is not None else None

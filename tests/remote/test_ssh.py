@@ -19,6 +19,7 @@ from ooni_pipeline.remote import rsync
 from ooni_pipeline.remote.account import Account, parse_account
 from ooni_pipeline.remote.ssh import SshSession
 from tests.parts.sshd import Sshd, can_sshd, keygen, running_sshd
+from tests.parts.wire import Wire, wire
 
 needs_sshd = pytest.mark.skipif(not can_sshd(), reason="no sshd, rsync or rrsync here")
 
@@ -56,6 +57,13 @@ def told_by_rsync(account: Account, tmp_path: Path) -> str:
         rsync.pull(account, tmp_path / "arrives", names=["a"])
     assert list((tmp_path / "arrives").iterdir()) == []
     return str(error.value)
+
+
+def through(between: Wire, account: Account) -> Account:
+    """The same machine at the other end of a wire, and known there."""
+    hosts = account.known_hosts.with_name(f"known_hosts-{between.port}")
+    hosts.write_text(account.known_hosts.read_text().replace(str(account.port), str(between.port)))
+    return replace(account, port=between.port, known_hosts=hosts)
 
 
 def shown(key: Path) -> str:
@@ -259,19 +267,19 @@ def somebody_logs_in(sshd: Sshd) -> Iterator[Callable[[], None]]:
     """Somebody who takes the one place there is, until what comes is called."""
     deadline = time.monotonic() + 20
     while True:
-        wire = socket.create_connection((sshd.host, sshd.port))
-        wire.settimeout(20)
-        if wire.recv(4) == b"SSH-":
+        door = socket.create_connection((sshd.host, sshd.port))
+        door.settimeout(20)
+        if door.recv(4) == b"SSH-":
             break
-        wire.close()  # somebody who went has not gone yet
+        door.close()  # somebody who went has not gone yet
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
     def end() -> None:
         with contextlib.suppress(OSError):
-            wire.shutdown(socket.SHUT_RDWR)
+            door.shutdown(socket.SHUT_RDWR)
 
-    with wire:
+    with door:
         yield end
 
 
@@ -302,3 +310,36 @@ def somebody_logs_in(sshd: Sshd) -> Iterator[Callable[[], None]]:
 def test_what_the_end_of_rsync_means(status: int, said: bytes, means: str) -> None:
     account = Account("h", 22, "u", Path("/k"), Path("/h"))
     assert rsync.meaning(status, said, account).startswith(means)
+
+
+@needs_sshd
+def test_a_machine_that_falls_silent_at_any_answer_is_given_up(sshd: Sshd) -> None:
+    """Whatever is waited for when nothing more comes: the wait has an end."""
+    account = sshd.account(_key(sshd, "echo hello"), timeout=2)
+    # More than what ssh takes without telling us to go on.
+    requests = [b"x" * 1000] * 3000
+    with wire((sshd.host, sshd.port)) as good:
+        assert list(SshSession(replace(through(good, account), timeout=30)).run("x")) == [b"hello"]
+        whole = good.bytes_back
+    fates: list[tuple[str, float]] = []
+
+    def fate(after: int) -> None:
+        with wire((sshd.host, sshd.port)) as between:
+            between.silent_after = after
+            begin = time.monotonic()
+            session = SshSession(through(between, account))
+            try:
+                text = str(list(session.run("x", requests if after % 40 else ())))
+            except TransferError as error:
+                text = str(error)
+            fates.append((text, time.monotonic() - begin))
+            session.close()
+
+    threads = [threading.Thread(target=fate, args=(after,)) for after in range(whole - 420, whole, 20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert max(seconds for _, seconds in fates) < 30
+    assert sum("does not answer" in text for text, _ in fates) > 5
+    assert len(fates) == len(threads)
