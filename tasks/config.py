@@ -84,8 +84,22 @@ def _collector(place: str) -> Collector:
         why = str(error) if place.startswith("ssh:") else "is no URL"
     else:
         if parts.scheme in ("", "file") and not parts.netloc and parts.path.startswith("/"):
+            _must_not_be_ours(Path(parts.path))
             return DirectoryCollector(Path(parts.path), clock=time.time)
     raise ConfigurationError(f"luigi.cfg: [fetch] collectors: {_shown(place)} {why}")
+
+
+def _must_not_be_ours(archive: Path) -> None:
+    """Files are removed from a collector once they are fetched: it must be no tree of our own."""
+    url = str(section(backup).url).removeprefix("file://")
+    ours = [layout().private, layout().public] + [Path(url)] * url.startswith("/")
+    archive = archive.resolve()
+    for tree in map(Path.resolve, ours):
+        if archive.is_relative_to(tree) or tree.is_relative_to(archive):
+            raise ConfigurationError(
+                f"luigi.cfg: [fetch] collectors: {archive} and {tree} lie in one another: what is fetched is "
+                "removed on a collector, so it must be a directory of its own"
+            )
 
 
 def _far_collector(place: str) -> Collector:

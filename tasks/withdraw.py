@@ -180,12 +180,16 @@ def told(problems: list[str]) -> int:
     return 1 if problems else 0
 
 
-def _checked_why(why: str, selection: Selection, sought: Wanted | None) -> None:
-    """The reason is kept for ever, and in the backup: it must not say what goes."""
+def _checked_why(arguments: argparse.Namespace, selection: Selection, sought: Wanted | None) -> None:
+    """The reason, and who asked, are kept for ever, and in the backup: they must not say what goes."""
     names = [report for _, report in selection.found]
     ids = [one for _, what in selection.found.values() for one in what.ids]
-    if (sought is not None and sought.in_text(why)) or any(one in why for one in (*names, *ids)):
-        raise ConfigurationError("--why says what is withdrawn, and it is kept for ever: say it without")
+    typed = [arguments.report_id] if arguments.report_id else []
+    for option, said in (("--why", arguments.why), ("--by", arguments.by or "")):
+        if (sought and sought.in_text(said)) or any(one in said for one in (*names, *ids, *typed)):
+            raise ConfigurationError(
+                f"{option} says what is withdrawn, and it is kept for ever: say it without"
+            )
 
 
 def _uuid(text: str) -> uuid.UUID:
@@ -243,6 +247,13 @@ def _parser() -> argparse.ArgumentParser:
 def main() -> int:
     parser = _parser()
     arguments = parser.parse_args()
+    if "" in (arguments.file, arguments.report_id):
+        parser.error("--file and --report-id want a name: a variable of a script that is not set?")
+    if arguments.file:
+        try:
+            date(arguments.file.partition("/")[0])
+        except argparse.ArgumentTypeError:
+            parser.error("--file is not like 2016-08-01/REPORT.json")
     if arguments.last and not arguments.first:
         parser.error("--to needs --from")
     if not (arguments.due or arguments.list or arguments.dry_run or arguments.why.strip()):
@@ -268,7 +279,7 @@ def main() -> int:
         if bring_back(layout, selection):
             selection, sought = selected(parser, arguments, layout, key, sought)
         show(selection)
-        _checked_why(arguments.why, selection, sought)
+        _checked_why(arguments, selection, sought)
         if not selection.found:
             missed = not arguments.address and not _went(layout, key, arguments.id)
             if missed:

@@ -44,6 +44,11 @@ class SealedStore:
 
     def put(self, key: str, path: Path) -> Stored:
         if self._seal.encrypt is None:
+            if self.is_sealed(key):  # of the two a restore takes that one, and never sees this
+                raise TransferError(
+                    f"{key} is encrypted in the backup, and would hide what is put beside it: let [backup] "
+                    "encrypt_to name a public key again, or keep the backup elsewhere from now on"
+                )
             return self._store.put(key, path)
         sealed = part_of(self._scratch / inside(key + ENDING))
         try:

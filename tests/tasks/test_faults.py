@@ -26,6 +26,11 @@ pytestmark = pytest.mark.one_server
         ({"database__url": "postgres.example.org"}, "[database] url is neither"),
         ({"database__ur": "x"}, "no option [database] ur"),
         ({"fetch__collectors": "relative/archive"}, "[fetch] collectors: 'relative/archive' is no absolute"),
+        (
+            {"fetch__collectors": "{root}/backup/reports-raw"},
+            "lie in one another: what is fetched is removed",
+        ),
+        ({"fetch__collectors": "{root}"}, "lie in one another: what is fetched is removed"),
         ({"backup__url": "backup"}, "[backup] url: 'backup' is no absolute directory"),
         ({"backup__url": "s3://KEY:SECRET@bucket"}, "[backup] url: s3://… is no absolute directory"),
         ({"paths__private": ""}, "[paths] private is no absolute directory"),
@@ -40,7 +45,9 @@ pytestmark = pytest.mark.one_server
 )
 def test_a_wrong_option_is_named_in_one_line(pipeline: Pipeline, changed: dict[str, str], says: str) -> None:
     pipeline.receive("-GR-")
-    pipeline.configure(**changed)
+    pipeline.configure(
+        **{option: value.replace("{root}", str(pipeline.root)) for option, value in changed.items()}
+    )
     failed = pipeline.start_night("--log-level", "WARNING")
     output, _ = failed.communicate(timeout=120)
     assert any(says in line for line in output.splitlines()), output

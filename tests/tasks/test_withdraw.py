@@ -268,6 +268,10 @@ def test_what_is_refused(pipeline: Pipeline) -> None:
     )
     told = withdraw(pipeline, "--address", *why, f"he is at {ADDRESS}", stdin=ADDRESS, expect=1)
     assert "--why says what is withdrawn" in told
+    told += withdraw(pipeline, "--address", *why, "w", "--by", f"x {ADDRESS}", stdin=ADDRESS, expect=1)
+    assert "--by says what is withdrawn" in told
+    assert "want a name" in withdraw(pipeline, "--report-id", "", *why, "w", stdin=ADDRESS, expect=2)
+    assert "is not like 2016-08-01/" in withdraw(pipeline, "--file", report, *why, "w", expect=2)
     told += withdraw(pipeline, "--address", *why, "w", stdin="a@b", expect=1)
     assert "cannot be looked for: it is no IP address" in told
     told += withdraw(pipeline, "--address", "--why", "w", stdin=ADDRESS, expect=1)

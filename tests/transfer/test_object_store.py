@@ -422,6 +422,25 @@ def test_what_was_stored_before_there_was_a_key_to_encrypt_to_is_read_and_erased
     assert not list(inner.list(key))
 
 
+def test_what_lies_there_encrypted_is_not_hidden_by_something_plain(
+    fetched: Pipeline, inner: Store, identity: Path
+) -> None:
+    """With [backup] encrypt_to empty again: of the two a restore takes the encrypted one, which is older."""
+    store = sealed(inner, fetched.layout.sealing(), identity)
+    back_up(fetched, store)
+    fetched.collector.holds(4)
+    fetched.proof().unlink()
+    fetched.fetch()
+    plain = sealed(inner, fetched.layout.sealing(), identity=identity)
+    with pytest.raises(TransferError, match=r"is encrypted in the backup.*\[backup\] encrypt_to"):
+        back_up(fetched, plain)
+    assert restore_bucket(fetched.layout, DATE, plain)
+    back_up(fetched, store)
+    rebuilt = Layout(fetched.layout.private.parent / "new", fetched.layout.public)
+    assert restore_bucket(rebuilt, DATE, plain)
+    assert len(list(rebuilt.bucket(Stage.RAW, DATE).iterdir())) == 4
+
+
 def put_sealed_and_die(pipeline: Pipeline, backup: Path, identity: Path, number: int) -> None:
     class Dying(DirectoryStore):
         def put(self, key: str, path: Path) -> Any:
