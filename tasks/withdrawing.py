@@ -191,11 +191,13 @@ def _bucket(
             step()
         except PipelineError as error:
             failed.append(str(error))
-            return False
-        return True
+        except OSError as error:  # a full disk, a directory of somebody else's
+            failed.append(f"{error.filename or bucket_date}: {error.strerror or type(error).__name__}")
+        else:
+            return True
+        return False
 
-    if not tried(lambda: _hide(layout, bucket_date, reports)):
-        return failed
+    tried(lambda: _hide(layout, bucket_date, reports))
     if LOAD in stages:
         tried(lambda: delete_reports(config.database_url(start=True), bucket_date, reports))
     if tried(lambda: _take_out(layout, bucket_date, targets, stones, act)):

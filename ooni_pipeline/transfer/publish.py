@@ -9,13 +9,12 @@ from __future__ import annotations
 import datetime as dt
 import gzip
 import hashlib
-import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ooni_pipeline.bucket.files import file_digest, flush
+from ooni_pipeline.bucket.files import file_digest, flush, link_or_copy
 from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.bucket.manifest import Manifest, ReportRecord, moment, read_proof, timestamp
 from ooni_pipeline.bucket.pool import PoolFactory, Progress, process_pool, run_all
@@ -90,7 +89,8 @@ def take_off_mirror(
     """Publish a bucket without these reports, now: neither they nor their names are on the mirror any more,
     whatever becomes of the stages that are to make it again. What a run that died left beside it goes too.
 
-    The proof stays as it is: it is to be forgotten, and the bucket published anew.
+    Raises TransferError where the disk does not take the new index: the files are gone all the same. The
+    proof stays as it is: it is to be forgotten, and the bucket published anew.
     """
     directory = layout.bucket(Stage.PUBLISHED, bucket_date)
     fresh, former = _beside(directory)
@@ -108,13 +108,19 @@ def take_off_mirror(
         return
     if len(kept) == len(known) and not names & there:
         return
-    fresh.mkdir()
-    for record in kept:
-        os.link(directory / str(record.name), fresh / str(record.name))
-    write_index(fresh, bucket_date, kept, withdrawn)
-    open_to_everybody(fresh)
-    flush(fresh)
-    put_in_place(fresh, directory, former)
+    try:
+        fresh.mkdir()
+        for record in kept:
+            link_or_copy(directory / str(record.name), fresh / str(record.name))
+        write_index(fresh, bucket_date, kept, withdrawn)
+        open_to_everybody(fresh)
+        flush(fresh)
+        put_in_place(fresh, directory, former)
+    except OSError as error:  # a full disk: then its index still names what is not there
+        shutil.rmtree(fresh, ignore_errors=True)
+        for name in names & there:
+            (directory / name).unlink(missing_ok=True)
+        raise TransferError(f"{directory} is not made again without them: {error.strerror}") from None
 
 
 def _beside(directory: Path) -> tuple[Path, Path]:

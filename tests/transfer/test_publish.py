@@ -23,7 +23,7 @@ from ooni_pipeline.bucket.manifest import Manifest, ReportRecord, timestamp
 from ooni_pipeline.errors import BucketError, TransferError
 from ooni_pipeline.report.tally import Tally
 from ooni_pipeline.transfer import publish
-from ooni_pipeline.transfer.publish import publish_bucket
+from ooni_pipeline.transfer.publish import publish_bucket, take_off_mirror
 from tests.conftest import Start
 from tests.transfer.conftest import DATE, NOW, die
 
@@ -306,3 +306,44 @@ def test_what_is_on_the_mirror_waits_no_more(layout: Layout) -> None:
     assert publish.waits_until(layout, DATE, dt.timedelta(hours=24), made)
     layout.bucket(Stage.PUBLISHED, DATE).mkdir(parents=True)
     assert publish.waits_until(layout, DATE, dt.timedelta(hours=24), made) is None
+
+
+def public_files(layout: Layout) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in layout.bucket(Stage.PUBLISHED, DATE).iterdir()}
+
+
+def test_what_is_taken_off_is_as_if_it_had_never_been_published(layout: Layout) -> None:
+    gone, other = REPORTS
+    sanitise(layout, {other: REPORTS[other]})
+    put(layout, withdrawn=(1, 2))
+    wanted = public_files(layout)
+    sanitise(layout, REPORTS)
+    put(layout)
+    for left in ("new", "old"):
+        (layout.public / f".{DATE}.{left}").mkdir()
+    for _ in range(2):
+        take_off_mirror(layout, DATE, [gone, "never there"], (1, 2))
+        assert public_files(layout) == wanted
+        assert [path.name for path in layout.public.iterdir()] == [str(DATE)]
+
+
+@pytest.mark.parametrize("fault", ["full disk", "no index"])
+def test_what_is_taken_off_is_gone_even_where_no_index_can_be_made(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    gone, other = REPORTS
+    sanitise(layout, REPORTS)
+    put(layout)
+    if fault == "full disk":
+
+        def full(*arguments: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(publish, "write_index", full)
+        with pytest.raises(TransferError, match="is not made again without them: No space left on device"):
+            take_off_mirror(layout, DATE, [gone], (1, 2))
+    else:
+        (layout.bucket(Stage.PUBLISHED, DATE) / "index.json").write_text("{")
+        take_off_mirror(layout, DATE, [gone], (1, 2))
+    assert {name for name in public_files(layout) if name.endswith(".gz")} == {f"{other}.json.gz"}
+    assert [path.name for path in layout.public.iterdir()] == [str(DATE)]
