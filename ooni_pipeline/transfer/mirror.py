@@ -9,13 +9,14 @@ from __future__ import annotations
 import datetime as dt
 import filecmp
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ooni_pipeline.bucket.files import file_digest, flush_file_system
+from ooni_pipeline.bucket.files import file_digest, flush_file_system, whole_file
 from ooni_pipeline.bucket.layout import dates_of
 from ooni_pipeline.bucket.lock import one_writer
 from ooni_pipeline.bucket.replace import make_public, open_to_everybody, put_in_place
@@ -28,6 +29,9 @@ Pull = Callable[[str, Path, Sequence[str]], None]
 
 SPOOL = ".spool"
 _DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
+#: So many characters of a name, with an ending of ours, are a name for every file system.
+_LONGEST = 60
+_BUCKET = re.compile(_DATE)
 _SUM = re.compile(r"([0-9a-f]{64})  ([^/\0\n.][^/\0\n]*)")
 #: Files and directories alone, and what is gone there goes here.
 _PLAIN = ("--recursive", "--delete")
@@ -83,7 +87,9 @@ def mirror(
             done.removed.append(date)
         _put_pages(top, directory, spool)
         for left in spool.iterdir():
-            if left.is_dir() and left != sums:  # of runs that died, of buckets that went
+            if (
+                left.is_dir() and not left.is_symlink() and left != sums
+            ):  # of runs that died, of buckets that went
                 shutil.rmtree(left)
     return done
 
@@ -147,7 +153,10 @@ def _is(path: Path | None, digest: str) -> bool:
 
 def _drop(directory: Path, spool: Path) -> None:
     """Away in one step, for whoever looks."""
-    gone = spool / f"{directory.name}.gone"
+    if not directory.is_dir() or directory.is_symlink():
+        directory.unlink(missing_ok=True)
+        return
+    gone = spool / f"{directory.name[:_LONGEST]}.gone"
     shutil.rmtree(gone, ignore_errors=True)
     directory.rename(gone)
     shutil.rmtree(gone)
@@ -156,17 +165,42 @@ def _drop(directory: Path, spool: Path) -> None:
 def _put_pages(top: Path, directory: Path, spool: Path) -> None:
     open_to_everybody(top)
     flush_file_system(top)
-    pages = [path for path in top.iterdir() if not path.name.startswith(".")]
+    pages = [
+        path for path in top.iterdir() if not (path.name.startswith(".") or _BUCKET.fullmatch(path.name))
+    ]
+    names, known = {path.name for path in pages}, spool / "pages.json"
+    former = _noted(known)
+    _note(known, former | names)
     for path in sorted(pages, key=_turn):
         place = directory / path.name
+        if os.path.lexists(place) and path.is_dir() != place.is_dir():
+            _drop(place, spool)
         if path.is_dir():
             _put(path, place, spool)
         else:
             path.replace(place)
+    for name in former - names:  # what is gone there; what somebody else put here stays
+        _drop(directory / name, spool)
+    _note(known, names)
+
+
+def _noted(path: Path) -> set[str]:
+    """The names that former runs put into the top directory."""
+    try:
+        return {
+            name for name in json.loads(path.read_bytes()) if "/" not in name and name[:1] not in ("", ".")
+        }
+    except (OSError, ValueError, TypeError):
+        return set()
+
+
+def _note(path: Path, names: Iterable[str]) -> None:
+    with whole_file(path) as part:
+        part.write_text(json.dumps(sorted(names)), encoding="ascii")
 
 
 def _put(fresh: Path, place: Path, spool: Path) -> None:
-    former = spool / f"{place.name}.old"
+    former = spool / f"{place.name[:_LONGEST]}.old"
     shutil.rmtree(former, ignore_errors=True)  # left by a run that died
     put_in_place(fresh, place, former)
 
