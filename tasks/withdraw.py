@@ -15,7 +15,7 @@ from ooni_pipeline.bucket.keys import read_key
 from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.bucket.lock import one_writer
 from ooni_pipeline.bucket.manifest import timestamp
-from ooni_pipeline.bucket.withdraw_queue import Work, keep_work, unfinished_work, waiting, work_done
+from ooni_pipeline.bucket.withdraw_queue import Work, keep_work, unfinished_work, work_done
 from ooni_pipeline.bucket.withdrawn import record_withdrawal, tombstones, withdrawals
 from ooni_pipeline.errors import BucketError, ConfigurationError, PipelineError, TransferError
 from ooni_pipeline.sanitise.wanted import Wanted
@@ -25,8 +25,10 @@ from tasks.base import utc_now
 from tasks.base import waiting as waits_for
 from tasks.command import command, date, days
 from tasks.restore import bring_back_freed
+from tasks.withdraw_due import work_off
 from tasks.withdraw_selection import Selection
-from tasks.withdrawing import SWEEP, carry_out, stages_done, sweep, work_off
+from tasks.withdraw_shown import show, show_all, show_queue
+from tasks.withdrawing import SWEEP, carry_out, stages_done, sweep
 
 #: What is said where an id leads nowhere: whoever typed it must not take that for done.
 NOTHING_FOUND = (
@@ -90,23 +92,6 @@ def _went(layout: Layout, key: bytes, named: uuid.UUID | None) -> bool:
     return named is not None and tombstones(layout, key).entry(str(named))
 
 
-def show(selection: Selection) -> None:
-    """What would go, report by report, for the operator's eyes; and what cannot be seen."""
-    for (bucket_date, report), (record, what) in sorted(selection.found.items()):
-        lies = f"from collector {record.collector}" if record.collector else "put here by hand"
-        amount = "whole" if what.whole else f"{what.entries} entries of it"
-        print(f"{bucket_date}  {report}  {amount}, {len(what.ids)} measurements, {lies}")
-    for bucket_date, number in sorted(selection.absent.items()):
-        print(
-            f"{bucket_date}  {number} raw reports are not here, nobody has looked into them: luigi --module "
-            f"tasks.restore RestoreReports --bucket-date {bucket_date}, then type it again"
-        )
-    reports = sum(what.whole for _, what in selection.found.values())
-    entries = sum(what.entries for _, what in selection.found.values() if not what.whole)
-    buckets = len({bucket_date for bucket_date, _ in selection.found})
-    print(f"{reports} whole reports and {entries} entries of others, in {buckets} buckets")
-
-
 def confirmed() -> bool:
     """Ask on the terminal, which standard input need not be."""
     try:
@@ -151,24 +136,6 @@ def finish(layout: Layout, key: bytes) -> list[str]:
     back = [day for name in came for day in acts[name.removesuffix(".json")].counts]
     problems += sweep(layout, back, stones)
     return problems + work_off(layout, stones)
-
-
-def show_all(layout: Layout, key: bytes) -> None:
-    """What was withdrawn ever, and what of it is still there: numbers and reasons, no names."""
-    for act in withdrawals(layout, key):
-        reports = sum(counts[0] for counts in act.counts.values())
-        measurements = sum(counts[1] for counts in act.counts.values())
-        print(
-            f"{act.when}  {act.by}: {reports} reports, {measurements} measurements, from {len(act.counts)} "
-            f"buckets: {act.why}"
-        )
-    show_queue(layout)
-
-
-def show_queue(layout: Layout) -> None:
-    """What cannot be deleted yet."""
-    for item in waiting(layout):
-        print(f"queued: bucket {item.bucket}: {item.told}")
 
 
 def told(problems: list[str]) -> int:
@@ -276,7 +243,8 @@ def main() -> int:
         if arguments.due:
             return told(problems)
         selection, sought = selected(parser, arguments, layout, key)
-        if bring_back(layout, selection):
+        # Not for years of them, which no disk may hold: whoever looks for an address says how far back.
+        if (arguments.first or not arguments.address) and bring_back(layout, selection):
             selection, sought = selected(parser, arguments, layout, key, sought)
         show(selection)
         _checked_why(arguments, selection, sought)

@@ -3,48 +3,38 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import datetime as dt
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 
-from ooni_pipeline.bucket.files import file_digest
 from ooni_pipeline.bucket.forget import forget_bucket
 from ooni_pipeline.bucket.keys import read_key
 from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.bucket.lock import one_writer
-from ooni_pipeline.bucket.manifest import Manifest, ReportRecord, moment, timestamp
+from ooni_pipeline.bucket.manifest import Manifest, timestamp
 from ooni_pipeline.bucket.scratch import remove
 from ooni_pipeline.bucket.withdraw_queue import (
     BACKUP,
-    COLLECTOR,
     DUMPS,
-    EXPIRING,
     MIRROR,
-    RAW,
     SNAPSHOTS,
     Target,
     Waiting,
     Work,
     add_waiting,
-    changing,
     keep_work,
-    waiting,
     work_done,
 )
 from ooni_pipeline.bucket.withdrawn import Tombstones, tombstones, withdrawn_counts
 from ooni_pipeline.database.markers import forget_loads, is_loaded
 from ooni_pipeline.database.withdrawing import delete_reports, has_rows, vacuum
-from ooni_pipeline.errors import BucketError, PipelineError, TransferError
-from ooni_pipeline.transfer.collectors import CHANGED, GONE, REMOVED
+from ooni_pipeline.errors import PipelineError, TransferError
 from ooni_pipeline.transfer.publish import take_off_mirror
 from ooni_pipeline.transfer.refuse import is_withdrawn
 from ooni_pipeline.transfer.tombstone_copies import store_records
 from ooni_pipeline.transfer.withdraw import (
     delete_derived,
     erase_from_backup,
-    forget_objects,
     take_out_of_cleaned,
     take_out_of_raw,
     take_out_of_removed,
@@ -60,6 +50,7 @@ from tasks.publish import PublishReports
 from tasks.redo import refresh, run
 from tasks.restore import bring_back_freed, raw_lock
 from tasks.sanitise import SanitiseReports
+from tasks.withdraw_collectors import ask_collectors
 
 #: What is done again, in this order: the mirror, which anybody reads, before the database.
 _AGAIN: dict[str, type[BucketTask]] = {
@@ -203,7 +194,7 @@ def _bucket(
     if tried(lambda: _take_out(layout, bucket_date, targets, stones, act)):
         failed += _again(bucket_date, stages)
         if tried(lambda: _back_up(layout, bucket_date, targets, stages, act)):
-            tried(lambda: _ask_collectors(layout, bucket_date, targets, act))
+            tried(lambda: ask_collectors(layout, bucket_date, targets, act))
     return failed
 
 
@@ -266,46 +257,6 @@ def _back_up(
         raise TransferError("BackupReports failed")
 
 
-def _ask_collectors(layout: Layout, bucket_date: dt.date, targets: list[Target], act: str) -> None:
-    """Have the files removed where they came from, if they still lie there; queue those of a collector that
-    is away. Of a report that was cut the collector's file goes once the backup holds the rest."""
-    now = timestamp(utc_now())
-    items = [
-        Waiting(COLLECTOR, target.bucket, now, target.path, target.collector, target.digest, act)
-        for target in targets
-        if target.collector and target.path and target.digest
-    ]
-    add_waiting(layout, items)  # first: it is not forgotten if we die
-    take_from_collectors(layout, items)
-
-
-def take_from_collectors(layout: Layout, items: list[Waiting]) -> None:
-    """Remove files on their collectors; what is done leaves the queue."""
-    done = []
-    with config.open_collectors() as collectors:
-        for collector in collectors:
-            wanted = {
-                item.what: item for item in items if item.where == collector.name and _may_go(layout, item)
-            }
-            try:
-                fates = (
-                    collector.remove({path: item.digest for path, item in wanted.items()}) if wanted else {}
-                )
-            except TransferError:  # the queue tells
-                continue
-            done += [wanted[path] for path, fate in fates.items() if fate in (REMOVED, GONE, CHANGED)]
-    with changing(layout) as queue:
-        gone = {(item.where, item.what) for item in done}
-        queue[:] = [one for one in queue if one.kind != COLLECTOR or (one.where, one.what) not in gone]
-
-
-def _may_go(layout: Layout, item: Waiting) -> bool:
-    """Whether a collector's file may go: nothing of it is only there. The backup holds what is left of it."""
-    bucket_date = dt.date.fromisoformat(item.bucket)
-    proof = layout.manifest(Stage.RAW, bucket_date)
-    return not proof.exists() or layout.manifest(Stage.BACKUP, bucket_date).exists()
-
-
 def _copies(work: Work) -> list[Waiting]:
     """The copies that nobody can delete one by one: until when they are there."""
     options, now, items = sections.section(sections.withdraw), utc_now(), []
@@ -318,71 +269,3 @@ def _copies(work: Work) -> list[Waiting]:
             if hours > 0 and concerned:
                 items.append(Waiting(kind, bucket, timestamp(now + dt.timedelta(hours=hours)), act=work.act))
     return items
-
-
-def work_off(layout: Layout, stones: Tombstones) -> list[str]:
-    """Do what the queue holds and is due. Returns what could not be done, in words."""
-    now = utc_now()
-    due = [item for item in waiting(layout) if moment(item.due) <= now]
-    problems: list[str] = []
-    again: set[dt.date] = set()
-    done = [item for item in due if item.kind in EXPIRING]
-    for item in due:
-        bucket_date = dt.date.fromisoformat(item.bucket)
-        try:
-            if item.kind == RAW:
-                problems += sweep(layout, [bucket_date], stones)
-                done.append(item)
-            elif item.kind == BACKUP and _erase(layout, item):
-                done.append(item)
-                if layout.manifest(Stage.RAW, bucket_date).exists():
-                    again.add(bucket_date)
-        except PipelineError as error:
-            problems.append(f"bucket {item.bucket}: {item.told}: {error}")
-    with changing(layout) as queue:
-        queue[:] = [item for item in queue if item not in done]
-    for bucket_date in sorted(again):
-        if not run(BackupReports(bucket_date=bucket_date)):
-            problems.append(f"bucket {bucket_date}: BackupReports failed")
-    take_from_collectors(layout, [item for item in due if item.kind == COLLECTOR])
-    return problems
-
-
-def _erase(layout: Layout, item: Waiting) -> bool:
-    """Delete an object whose retention has ended; False where it has not. One that the bucket has under the
-    same key again is put there anew: what is kept of it is younger than the withdrawal."""
-    bucket_date = dt.date.fromisoformat(item.bucket)
-    task = BackupReports(bucket_date=bucket_date)
-    with one_writer(task.lock, waits_for(f"withdraw of bucket {bucket_date}")):
-        path = layout.private / item.what
-        is_ours = path == layout.manifest(Stage.RAW, bucket_date) or _is_named(layout, bucket_date, path.name)
-        if is_ours:  # what is there now may be all there is: all its versions go, so it must be here
-            bring_back_freed(layout, bucket_date, lambda done, total: None)
-            _must_be_here(layout, bucket_date, path)
-            forget_objects(layout, bucket_date, [item.what])
-        erased = config.store().erase(item.what)
-        if erased.kept_until and (not is_ours or erased.kept_until <= item.due):
-            add_waiting(layout, [dataclasses.replace(item, due=erased.kept_until)])
-            return erased.kept_until > item.due  # it is in the queue anew
-        return not erased.kept or is_ours
-
-
-def _is_named(layout: Layout, bucket_date: dt.date, name: str) -> bool:
-    return _named(layout, bucket_date, name) is not None
-
-
-def _must_be_here(layout: Layout, bucket_date: dt.date, path: Path) -> None:
-    record = _named(layout, bucket_date, path.name)
-    if record is None:  # it is the manifest
-        return
-    if not path.is_file() or file_digest(path) != record.digest:
-        raise BucketError(
-            f"{path} is not here as its manifest says, so the backup's copy stays: luigi --module "
-            f"tasks.restore RestoreReports --bucket-date {bucket_date} first"
-        )
-
-
-def _named(layout: Layout, bucket_date: dt.date, name: str) -> ReportRecord | None:
-    path = layout.manifest(Stage.RAW, bucket_date)
-    records = Manifest.read(path).reports if path.exists() else []
-    return next((record for record in records if record.name == name), None)
