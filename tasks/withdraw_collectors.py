@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
 
 from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.bucket.manifest import timestamp
 from ooni_pipeline.bucket.withdraw_queue import COLLECTOR, Target, Waiting, add_waiting, changing
 from ooni_pipeline.errors import TransferError
 from ooni_pipeline.transfer.collectors import CHANGED, GONE, REMOVED
+from ooni_pipeline.transfer.plan import BATCH
 from tasks import config
 from tasks.base import utc_now
 
@@ -31,19 +33,32 @@ def take_from_collectors(layout: Layout, items: list[Waiting]) -> None:
     done = []
     with config.open_collectors() as collectors:
         for collector in collectors:
-            wanted = {
-                item.what: item for item in items if item.where == collector.name and _may_go(layout, item)
-            }
-            try:
-                fates = (
-                    collector.remove({path: item.digest for path, item in wanted.items()}) if wanted else {}
-                )
-            except TransferError:  # the queue tells
-                continue
-            done += [wanted[path] for path, fate in fates.items() if fate in (REMOVED, GONE, CHANGED)]
+            mine = [item for item in items if item.where == collector.name and _may_go(layout, item)]
+            for some in _at_once(mine):
+                try:
+                    fates = collector.remove({item.what: item.digest for item in some})
+                except TransferError:  # the queue tells
+                    break
+                done += [item for item in some if fates.get(item.what) in (REMOVED, GONE, CHANGED)]
     with changing(layout) as queue:
-        gone = {(item.where, item.what) for item in done}
-        queue[:] = [one for one in queue if one.kind != COLLECTOR or (one.where, one.what) not in gone]
+        gone = {(item.where, item.what, item.digest) for item in done}
+        queue[:] = [
+            one for one in queue if one.kind != COLLECTOR or (one.where, one.what, one.digest) not in gone
+        ]
+
+
+def _at_once(items: list[Waiting]) -> Iterator[list[Waiting]]:
+    """So many as a collector takes; each path once, for what lies there may be any of its former states."""
+    while items:
+        some: dict[str, Waiting] = {}
+        later = []
+        for item in items:
+            if item.what in some or len(some) == BATCH:
+                later.append(item)
+            else:
+                some[item.what] = item
+        yield list(some.values())
+        items = later
 
 
 def _may_go(layout: Layout, item: Waiting) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
 
 import pytest
 
 from ooni_pipeline.bucket.cleaned import free_bucket
 from ooni_pipeline.bucket.layout import Stage
-from ooni_pipeline.bucket.withdraw_queue import BACKUP, Waiting, add_waiting, waiting
+from ooni_pipeline.bucket.withdraw_queue import BACKUP, COLLECTOR, Waiting, add_waiting, waiting
 from tests.tasks.conftest import Pipeline
 from tests.tasks.test_withdraw import (
     ADDRESS,
@@ -233,3 +234,21 @@ def test_a_copy_in_a_bucket_that_is_not_loaded_goes_too(pipeline: Pipeline) -> N
     told = withdraw(pipeline, "--id", number, "--yes", "--why", "w")
     assert "2 entries of others, in 2 buckets" in told
     assert traces(*places(pipeline)) == []
+
+
+def test_whatever_state_of_a_file_lies_on_a_collector_goes(pipeline: Pipeline) -> None:
+    """Two reports that were withdrawn had one name over there, one after the other."""
+    receive(pipeline, name("plain"))
+    back_up(pipeline)
+    path = pipeline.archive / "report.json"
+    path.write_bytes(b"the second")
+    digests = [hashlib.sha256(text).hexdigest() for text in (b"the second", b"the first")]
+    for number, digest in enumerate(digests, 1):
+        due = f"2026-08-01T00:00:0{number}Z"
+        what = Waiting(
+            COLLECTOR, str(pipeline.today), due, path.name, where=str(pipeline.archive), digest=digest
+        )
+        add_waiting(pipeline.layout, [what])
+    withdraw(pipeline, "--due")
+    assert not path.exists()
+    assert waiting(pipeline.layout) == []
