@@ -91,7 +91,7 @@ def _collector(place: str) -> Collector:
 
 def _must_not_be_ours(archive: Path) -> None:
     """Files are removed from a collector once they are fetched: it must be no tree of our own."""
-    url = str(section(backup).url).removeprefix("file://")
+    url = str(sections.section(sections.backup).url).removeprefix("file://")
     ours = [layout().private, layout().public] + [Path(url)] * url.startswith("/")
     archive = archive.resolve()
     for tree in map(Path.resolve, ours):

@@ -11,7 +11,7 @@ from tasks.withdraw_selection import Selection
 def show(selection: Selection) -> None:
     """What would go, report by report, for the operator's eyes; and what cannot be seen."""
     for (bucket_date, report), (record, what) in sorted(selection.found.items()):
-        lies = f"on collector {record.collector}" if record.collector else "put here by hand"
+        lies = f"from collector {record.collector}" if record.collector else "put here by hand"
         amount = "whole" if what.whole else f"{what.entries} entries of it"
         print(f"{bucket_date}  {report}  {amount}, {len(what.ids)} measurements, {lies}")
     for bucket_date, number in sorted(selection.absent.items()):
