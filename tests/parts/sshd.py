@@ -88,6 +88,8 @@ class Sshd:
             "PermitRootLogin": "prohibit-password",
             "MaxStartups": self.startups,
             "LogLevel": "VERBOSE",
+            # The account's shell would run what stands in its .bashrc, which may take its time.
+            "SetEnv": f"HOME={self.root}",
         }
         config = self.root / "sshd_config"
         config.write_text("".join(f"{name} {value}\n" for name, value in settings.items()))

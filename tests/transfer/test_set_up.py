@@ -62,7 +62,7 @@ def test_the_files_for_a_collector_say_what_the_readme_says(tmp_path: Path) -> N
     values = dict(re.findall(r"^(\w+)=(\S+)$", script, re.MULTILINE))
     body = (
         script.partition("\n\n")[2]
-        .replace("getent passwd sync >/dev/null || ", "")
+        .replace("getent passwd ooni-sync >/dev/null || ", "")
         .replace('"$group"', "$group")
     )
     for name, value in values.items():
