@@ -234,6 +234,7 @@ def test_a_copy_in_a_bucket_that_is_not_loaded_goes_too(pipeline: Pipeline) -> N
     told = withdraw(pipeline, "--id", number, "--yes", "--why", "w")
     assert "2 entries of others, in 2 buckets" in told
     assert traces(*places(pipeline)) == []
+    assert list((pipeline.root / "backup" / "withdrawn").iterdir()), "the tombstone is there at once"
 
 
 def test_whatever_state_of_a_file_lies_on_a_collector_goes(pipeline: Pipeline) -> None:
