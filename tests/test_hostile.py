@@ -767,6 +767,7 @@ def test_every_reason_of_reading_has_a_case() -> None:
         "bridge_in_its_name": "tests/tasks/test_held.py",
         "dropped_by_a_person": "tests/tasks/test_held.py",
         "known_leaker": "tests/tasks/test_held.py",
+        "withdrawn": "tests/tasks/test_withdraw.py",
         "refused_by_database": "tests/chaos/test_database.py",
         "report_too_large": "tests/report/test_reader.py",  # 16 GB
         "still_leaks": "tests/sanitise/test_reports.py",

@@ -343,7 +343,7 @@ def test_server_outlives_its_starter(server: EmbeddedServer, how: signal.Signals
     assert starter.stdout is not None
     assert starter.stdout.readline().strip() == server.url
     os.killpg(starter.pid, how)  # what a terminal does at Ctrl-C and when it is closed
-    starter.communicate(timeout=20)
+    starter.communicate(timeout=60)
     time.sleep(0.2)
     assert query(server.url, "SELECT 1") == 1
 
@@ -353,7 +353,7 @@ def test_starter_killed_at_any_time(server: EmbeddedServer, after: float) -> Non
     starter = start_in_another_process(server)
     time.sleep(after)
     os.killpg(starter.pid, signal.SIGKILL)
-    starter.communicate(timeout=20)
+    starter.communicate(timeout=60)
     assert query(server.ensure_running(), "SELECT 1") == 1
     assert not server.data_dir.with_name("database.new").exists()
 
@@ -362,7 +362,7 @@ def test_interrupted_starter(server: EmbeddedServer) -> None:
     starter = start_in_another_process(server)
     time.sleep(0.4)
     os.killpg(starter.pid, signal.SIGINT)
-    starter.communicate(timeout=20)
+    starter.communicate(timeout=60)
     assert query(server.ensure_running(), "SELECT 1") == 1
 
 
