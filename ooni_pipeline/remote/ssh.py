@@ -68,12 +68,7 @@ class SshSession:
             channel.settimeout(self._account.timeout)
             with self._limited():
                 channel.exec_command(command)
-            asked = b"".join(requests)
-            for start in range(0, len(asked), _PART):
-                with self._limited():
-                    channel.sendall(asked[start : start + _PART])
-            with self._limited():
-                channel.shutdown_write()
+            self._send(channel, b"".join(requests))
             yield from _lines(channel)
             status = _status(channel, self._account.timeout)
             if status != 0:
@@ -89,6 +84,18 @@ class SshSession:
         if self._client is not None:
             self._client.close()
             self._client = None
+
+    def _send(self, channel: paramiko.Channel, asked: bytes) -> None:
+        try:
+            for start in range(0, len(asked), _PART):
+                with self._limited():
+                    channel.sendall(asked[start : start + _PART])
+            with self._limited():
+                channel.shutdown_write()
+        except OSError:
+            if not channel.get_transport().is_active():
+                raise
+            # The command ended before it had read all: what it said tells more than that.
 
     @contextlib.contextmanager
     def _limited(self) -> Iterator[None]:

@@ -85,6 +85,17 @@ def test_a_command_answers_again_and_again_over_one_connection(account: Account,
 
 
 @needs_sshd
+def test_a_command_that_ends_before_it_was_asked_has_its_say(account: Account, sshd: Sshd) -> None:
+    def late() -> Iterator[bytes]:
+        time.sleep(1)
+        yield b"x\n"
+
+    assert list(SshSession(account).run("x", late())) == [b"hello"]
+    with pytest.raises(TransferError, match=r"ended with exit status 3: no gate here"):
+        list(SshSession(sshd.account(_key(sshd, "echo no gate here >&2; exit 3"))).run("x", late()))
+
+
+@needs_sshd
 def test_an_unknown_host_key(account: Account, sshd: Sshd, tmp_path: Path) -> None:
     (tmp_path / "known_hosts").touch()
     stranger = replace(account, known_hosts=tmp_path / "known_hosts")
