@@ -80,7 +80,14 @@ def start_in_another_process(server: EmbeddedServer, script: str = ENSURE_RUNNIN
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=_heed_signals,
     )
+
+
+def _heed_signals() -> None:
+    """A run in the background, or under nohup, ignores them, and what it starts with it."""
+    for how in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(how, signal.SIG_DFL)
 
 
 def postmaster_pid(server: EmbeddedServer) -> int:
