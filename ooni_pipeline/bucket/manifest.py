@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 import json
 from dataclasses import dataclass, field
@@ -54,12 +53,11 @@ class ReportRecord:
 
     def as_dict(self) -> dict[str, Any]:
         record: dict[str, Any] = {}
-        for item in dataclasses.fields(self):
-            value = getattr(self, item.name)
+        for name, value in vars(self).items():  # in the order of the fields
             if isinstance(value, Tally):
                 value = value.as_dict() if value.taken or value.notes else None
-            if value not in (None, "") and (item.name != "size" or self.name is not None):
-                record[item.name] = value
+            if value not in (None, "") and (name != "size" or self.name is not None):
+                record[name] = value
         return record
 
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import errno
+import functools
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -217,6 +218,7 @@ def _mark(status: os.stat_result) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
+@functools.lru_cache(maxsize=20_000)  # each path is asked for several times
 def inside(path: str) -> PurePosixPath:
     """A relative path that stays below where it is used, written in the one plain way. Raises TransferError
     for any other."""
