@@ -177,9 +177,10 @@ def _free_port() -> int:
 
 
 def _descendants(pid: int) -> list[int]:
-    """The processes below one, the nearest first."""
+    """The processes below one, the nearest first; one that ends meanwhile has none."""
     below = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, task.read_text().split()):
-            below += [child, *_descendants(child)]
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for task in Path(f"/proc/{pid}/task").glob("*/children"):
+            for child in map(int, task.read_text().split()):
+                below += [child, *_descendants(child)]
     return below
