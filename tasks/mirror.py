@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 from ooni_pipeline.bucket.pool import die_with_parent
 from ooni_pipeline.errors import ConfigurationError
-from ooni_pipeline.remote.local_rsync import pull_local
+from ooni_pipeline.remote.account import parse_account
+from ooni_pipeline.remote.rsync import pull, pull_local
 from ooni_pipeline.transfer.mirror import Pull, mirror
 from tasks import sections
 from tasks.base import waiting
@@ -42,9 +43,6 @@ def puller() -> Pull:
 
         return here
 
-    from ooni_pipeline.remote import rsync
-    from ooni_pipeline.remote.account import parse_account
-
     try:
         if options.ssh_timeout < 1:
             raise ConfigurationError("luigi.cfg: [mirror] ssh_timeout is less than a second")
@@ -57,7 +55,7 @@ def puller() -> Pull:
         ) from None
 
     def there(path: str, destination: Path, with_options: Sequence[str]) -> None:
-        rsync.pull(
+        pull(
             account,
             destination,
             directory=f"{directory.rstrip('/')}/{path}",

@@ -1,4 +1,4 @@
-"""Copying files from another machine with the rsync program over ssh."""
+"""Copying files with the rsync program: from another machine over ssh, or from a directory of this one."""
 
 from __future__ import annotations
 
@@ -41,6 +41,8 @@ _SSH_SAYS = (
     (b"timed out", "it does not answer"),
     (b"Could not resolve", "the host name is not known"),
 )
+#: Links and other odd things are not copied.
+_PLAIN = ("--no-links", "--no-devices", "--no-specials")
 #: The environment of rsync and ssh: nothing of ours, and words that we know.
 _ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C"}
 
@@ -70,7 +72,7 @@ def pull(
     request = b"".join(b"./" + os.fsencode(name) + b"\0" for name in names or ())
     destination.mkdir(parents=True, exist_ok=True)
     for pause in (*account.pauses, None):
-        status, said = _run(command, request, destination, account, limit, in_child)
+        status, said = _run(command, request, destination, account.place, limit, in_child)
         if pause is None or not any(line.startswith(_DROPPED) for line in _of_ssh(said)):
             break
         time.sleep(pause)
@@ -78,11 +80,31 @@ def pull(
         raise TransferError(f"rsync from {account.place}: {meaning(status, said, account)}")
 
 
+def pull_local(
+    source: Path,
+    destination: Path,
+    options: Sequence[str],
+    *,
+    limit: float,
+    in_child: Callable[[], None] | None = None,
+    program: str = "rsync",
+) -> None:
+    """Copy what lies in ``source``, a directory of this machine or of a disk that is mounted here, into
+    ``destination``, which is made; the rest as :func:`pull`."""
+    if not source.is_dir():
+        raise TransferError(f"{source} is no directory")
+    destination.mkdir(parents=True, exist_ok=True)
+    command = [program, *_PLAIN, *options, "--", f"{source}/", f"{destination}/"]
+    status, _ = _run(command, b"", destination, str(source), limit, in_child)
+    if status not in (0, *_SOME):
+        raise TransferError(f"rsync from {source}: {_exit(status)}")
+
+
 def _run(
     command: Sequence[str],
     request: bytes,
     destination: Path,
-    account: Account,
+    place: str,
     limit: float | None,
     in_child: Callable[[], None] | None,
 ) -> tuple[int, bytes]:
@@ -105,7 +127,7 @@ def _run(
     try:
         said = process.communicate(request, timeout=limit)[1]
     except subprocess.TimeoutExpired:
-        raise TransferError(f"rsync from {account.place} was not done within {limit:g} s") from None
+        raise TransferError(f"rsync from {place} was not done within {limit:g} s") from None
     finally:
         if process.returncode is None:
             os.killpg(process.pid, signal.SIGKILL)
@@ -123,9 +145,7 @@ def arguments(
     return [
         "--times",
         "--omit-dir-times",
-        "--no-links",
-        "--no-devices",
-        "--no-specials",
+        *_PLAIN,
         "--no-motd",
         f"--timeout={max(1, round(account.timeout))}",
         f"--partial-dir={PARTIAL}",
@@ -170,6 +190,10 @@ def meaning(status: int, said: bytes, account: Account) -> str:
                 return what.format(**facts)
         if status == _SSH_FAILED:
             return f"ssh failed, or the connection broke{f': {printable(own[0])}' if own else ''}"
+    return _exit(status)
+
+
+def _exit(status: int) -> str:
     return f"{_EXITS.get(status, 'it failed')} (exit status {status})"
 
 

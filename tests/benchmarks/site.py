@@ -22,7 +22,7 @@ from ooni_pipeline.database.embedded import EmbeddedServer
 from ooni_pipeline.database.migrate import migrate
 from ooni_pipeline.database.public import published_rows
 from ooni_pipeline.database.views import refresh_views
-from ooni_pipeline.remote.local_rsync import pull_local
+from ooni_pipeline.remote.rsync import pull_local
 from ooni_pipeline.report.tally import Tally
 from ooni_pipeline.site.bucket_page import write_index
 from ooni_pipeline.site.build import buckets_to_show, build_site
