@@ -33,13 +33,15 @@ Place = tuple[dt.date, str]
 @dataclass
 class Selection:
     """What is to go: for each report its record in the raw manifest and what of it. ``absent`` are buckets
-    with reports that could not be looked into, because their raw files are not here."""
+    with reports that could not be looked into, because their raw files are not here, and those reports."""
 
     layout: Layout
     key: bytes
     found: dict[Place, tuple[ReportRecord, Found]] = field(default_factory=dict)
-    absent: dict[dt.date, int] = field(default_factory=dict)
+    absent: dict[dt.date, set[str]] = field(default_factory=dict)
     _proofs: dict[dt.date, Manifest] = field(default_factory=dict)
+    _records: dict[dt.date, dict[str, ReportRecord]] = field(default_factory=dict)
+    _gone: dict[dt.date, frozenset[str]] = field(default_factory=dict)
 
     def add_report(self, bucket_date: dt.date, name: str) -> None:
         """A report by its file's name in the bucket, or its own. Raises BucketError where it is not there."""
@@ -115,12 +117,11 @@ class Selection:
 
     def _on_collector(self, bucket_date: dt.date, record: ReportRecord) -> tuple[str, str]:
         """Where the report still lies, unless it was removed there."""
-        path = self.layout.manifest(Stage.REMOVED, bucket_date)
-        if path.exists() and any(
-            (one.report, one.detail) == (record.report, REMOVED) for one in Manifest.read(path).reports
-        ):
-            return "", ""
-        return record.collector, record.path
+        if bucket_date not in self._gone:
+            path = self.layout.manifest(Stage.REMOVED, bucket_date)
+            removed = Manifest.read(path).reports if path.exists() else []
+            self._gone[bucket_date] = frozenset(one.report for one in removed if one.detail == REMOVED)
+        return ("", "") if record.report in self._gone[bucket_date] else (record.collector, record.path)
 
     def _add_rows(self, rows: Iterable[Row]) -> None:
         places: dict[Place, set[str]] = {}
@@ -128,9 +129,8 @@ class Selection:
             if (row.bucket_date, row.report) not in self.found:
                 places.setdefault((row.bucket_date, row.report), set()).add(row.id)
         for (bucket_date, report), ids in places.items():
-            for record in self._proof(bucket_date).reports:
-                if record.report == report:
-                    self._look([self._of(bucket_date, record)], frozenset(ids))
+            if record := self._by_report(bucket_date).get(report):
+                self._look([self._of(bucket_date, record)], frozenset(ids))
 
     def _duplicates(self) -> Iterator[Look]:
         """Reports of the buckets concerned that held entries which another report of the bucket has too."""
@@ -176,19 +176,23 @@ class Selection:
     ) -> None:
         here = []
         for look in looks:
-            record = self._record(look.bucket_date, look.report)
+            record = self._by_report(look.bucket_date)[look.report]
             if record.name and not look.path.is_file():
-                self.absent[look.bucket_date] = self.absent.get(look.bucket_date, 0) + 1
+                self.absent.setdefault(look.bucket_date, set()).add(look.report)
             elif record.name or look.whole or (sought and any(map(sought.in_text, look.names))):
                 here.append(look)
         work = partial(look_into, key=self.key, ids=ids, sought=sought)
         for look, found in run_all(here, work, config.process_count()):
             if found is not None:
-                record = self._record(look.bucket_date, look.report)
+                record = self._by_report(look.bucket_date)[look.report]
                 self.found[look.bucket_date, look.report] = record, found
 
-    def _record(self, bucket_date: dt.date, report: str) -> ReportRecord:
-        return next(record for record in self._proof(bucket_date).reports if record.report == report)
+    def _by_report(self, bucket_date: dt.date) -> dict[str, ReportRecord]:
+        """The raw records of a bucket, which has each report once."""
+        if bucket_date not in self._records:
+            records = self._proof(bucket_date).reports
+            self._records[bucket_date] = {record.report: record for record in records}
+        return self._records[bucket_date]
 
     def _records_with(self, *texts: str) -> Iterator[tuple[dt.date, ReportRecord]]:
         """The records of all buckets whose manifest holds one of these texts somewhere."""

@@ -14,10 +14,10 @@ def show(selection: Selection) -> None:
         lies = f"from collector {record.collector}" if record.collector else "put here by hand"
         amount = "whole" if what.whole else f"{what.entries} entries of it"
         print(f"{bucket_date}  {report}  {amount}, {len(what.ids)} measurements, {lies}")
-    for bucket_date, number in sorted(selection.absent.items()):
+    for bucket_date, absent in sorted(selection.absent.items()):
         print(
-            f"{bucket_date}  {number} raw reports are not here, nobody has looked into them: luigi --module "
-            f"tasks.restore RestoreReports --bucket-date {bucket_date}, then type it again"
+            f"{bucket_date}  {len(absent)} raw reports are not here, nobody has looked into them: luigi "
+            f"--module tasks.restore RestoreReports --bucket-date {bucket_date}, then type it again"
         )
     reports = sum(what.whole for _, what in selection.found.values())
     entries = sum(what.entries for _, what in selection.found.values() if not what.whole)

@@ -162,6 +162,9 @@ def test_a_bucket_that_was_freed_comes_back_by_itself(pipeline: Pipeline) -> Non
     assert "tasks.restore RestoreReports" in withdraw(
         pipeline, "--address", "--dry-run", stdin=ADDRESS, expect=1
     )
+    ((one,), *_) = pipeline.query("SELECT id::text FROM metrics ORDER BY 1")
+    told = withdraw(pipeline, "--id", str(one), "--from", str(pipeline.today), "--dry-run", expect=1)
+    assert f"{pipeline.today}  3 raw reports are not here" in told, "each is counted once"
     assert pipeline.everything() == before
     assert "0 whole reports" in withdraw(pipeline, *BY_ADDRESS, stdin=ADDRESS, expect=1), "it may be years"
     told = withdraw(pipeline, *BY_ADDRESS, "--from", str(pipeline.today), stdin=ADDRESS)
