@@ -6,6 +6,7 @@ opens what it finds, encrypted or not, which needs the private key for the one.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +34,8 @@ class SealedStore:
 
     def __init__(self, store: Store, seal: Seal, scratch: Path) -> None:
         self._store, self._seal, self._scratch = store, seal, scratch
+        self._lock = threading.Lock()
+        self._sealed: dict[str, set[str]] = {}
 
     @property
     def directory(self) -> Path | None:
@@ -55,6 +58,7 @@ class SealedStore:
             sealed.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             source = self._seal.encrypt(path, sealed)
             stored = self._store.put(key + ENDING, sealed)
+            self._sealed_beside(key).add(key)
         except OSError as error:
             raise TransferError(f"backup: cannot encrypt {path} in {sealed}: {error.strerror}") from None
         finally:
@@ -82,8 +86,7 @@ class SealedStore:
 
     def digest(self, key: str) -> str | None:
         """That of the bytes that lie there: of an encrypted object, not that of the file inside."""
-        sealed = self._store.digest(key + ENDING)
-        return self._store.digest(key) if sealed is None else sealed
+        return self._store.digest(key + ENDING if self.is_sealed(key) else key)
 
     def list(self, prefix: str) -> Iterator[Stored]:
         """Each object once, by its key without ``.age``; of two the encrypted one."""
@@ -97,6 +100,8 @@ class SealedStore:
     def erase(self, key: str) -> Erased:
         """Both of them: the encrypted one, and what was stored before there was a key to encrypt to."""
         plain, sealed = self._store.erase(key), self._store.erase(key + ENDING)
+        if not sealed.kept:
+            self._sealed_beside(key).discard(key)
         versions, until = plain.versions + sealed.versions, max(plain.kept_until, sealed.kept_until)
         return Erased(key, versions, until, kept=plain.kept or sealed.kept)
 
@@ -106,4 +111,13 @@ class SealedStore:
 
     def is_sealed(self, key: str) -> bool:
         """Whether the object is encrypted, so that only the private key opens it."""
-        return self._store.digest(key + ENDING) is not None
+        return key in self._sealed_beside(key)
+
+    def _sealed_beside(self, key: str) -> set[str]:
+        """The encrypted objects that lie where this one does: one listing, not a question for each."""
+        place = key[: key.rfind("/") + 1]
+        with self._lock:
+            if place not in self._sealed:
+                listed = (stored.key for stored in self._store.list(place))
+                self._sealed[place] = {one.removesuffix(ENDING) for one in listed if one.endswith(ENDING)}
+            return self._sealed[place]

@@ -514,3 +514,16 @@ def test_room_is_wanted_before_a_restore_begins(
         restore_bucket(fetched.layout, DATE, store, room=Asked())
     assert asked == [(fetched.raw(), sizes[written(2)])]
     assert not (fetched.raw() / written(2)).exists()
+
+
+def test_whether_it_is_encrypted_is_not_asked_for_each_object(
+    fetched: Pipeline, store: ObjectStore, proxy: S3Proxy, tmp_path: Path
+) -> None:
+    """Where nothing is encrypted a put is one request, a get the two that any has; listings are few."""
+    plain = sealed(store, tmp_path / "sealing")
+    back_up(fetched, plain)
+    assert [r for r in proxy.requests if r.startswith("HEAD ") and ".age" in r] == []
+    proxy.requests.clear()
+    for number in (1, 2, 3):
+        plain.get(f"{RAW}/{written(number)}", tmp_path / str(number))
+    assert (proxy.count("HEAD "), len(proxy.requests)) == (3, 6)
