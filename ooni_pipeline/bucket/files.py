@@ -22,6 +22,9 @@ _PART = re.compile(r"\.[0-9a-f]{16}\.part")
 _CHUNK = 1024 * 1024
 #: A name that is made longer is cut to this many bytes first: file systems take 255.
 _ROOM = 230
+_LIBC = ctypes.CDLL(None, use_errno=True)
+#: Of renameat2(2): the names are paths; what is there stays.
+_HERE, _NO_REPLACE = -100, 1
 
 
 @contextlib.contextmanager
@@ -64,7 +67,7 @@ def flush_file_system(directory: Path) -> None:
     """Make all that was written below make it through a power cut: one wait instead of one a file."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor):
+        if _LIBC.syncfs(descriptor):
             error = ctypes.get_errno()
             raise OSError(error, os.strerror(error), str(directory))
     finally:
@@ -101,6 +104,20 @@ def settle_flushed(part: Path, path: Path) -> None:
         part.rename(path)
     else:
         part.unlink()
+
+
+def rename_new(source: Path, destination: Path) -> None:
+    """Rename in one step, never over what is there (FileExistsError). Who flushes is the caller."""
+    rename = getattr(_LIBC, "renameat2", None)
+    if rename is not None:
+        if not rename(_HERE, os.fsencode(source), _HERE, os.fsencode(destination), _NO_REPLACE):
+            return
+        error = ctypes.get_errno()
+        if error not in (errno.EINVAL, errno.ENOSYS):
+            raise OSError(error, os.strerror(error), str(source), None, str(destination))
+    if os.path.lexists(destination):  # a file system that cannot: good enough where one alone writes
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(source), None, str(destination))
+    source.rename(destination)
 
 
 def open_plain(path: Path) -> BinaryIO:

@@ -37,6 +37,21 @@ def one_writer(path: Path, waits: Callable[[int | None], None] = lambda holder: 
         yield
 
 
+def hold(path: Path) -> BinaryIO:
+    """Hold the lock file ``path`` alone until what this returns is closed, or we die.
+
+    Raises BlockingIOError at once where somebody else has it; its text is for the operator.
+    """
+    file = path.open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise BlockingIOError(f"{path} is held by process {_holder(path) or 'unknown'}") from None
+    _sign(file)
+    return file
+
+
 def _sign(file: BinaryIO) -> None:
     """Leave our process id in the lock. It only informs: on a full disk the lock holds without it."""
     with contextlib.suppress(OSError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,7 +78,7 @@ class CollectorLayout:
 
     def check_one_file_system(self) -> None:
         """Raises ConfigurationError where one of the directories that are there lies on another disk."""
-        disk = os.stat(self.directory).st_dev
+        disk = self.directory.stat().st_dev
         places = (self.staging, self.archive, self.renamed, self.errored, self.quarantine)
         for place in (*places, *map(self.errored_for, ERRORED)):
             if place.exists() and place.stat().st_dev != disk:

@@ -1,39 +1,68 @@
-"""Receiving reports: what is open, and how it gets into the archive exactly once."""
+"""Receiving reports: what is open, and how it gets into the archive exactly once.
+
+Entries of one report that come while others of it are being written wait, and are then written and flushed
+together; those of different reports go to disk side by side, in threads of their own.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import BinaryIO, Literal
 
-from ooni_pipeline.collector.header import ReportHeader
+from ooni_pipeline.bucket.lock import hold
+from ooni_pipeline.collector.counts import ReceptionCounts
+from ooni_pipeline.collector.crew import Crew
+from ooni_pipeline.collector.finishing import Finishing
+from ooni_pipeline.collector.header import ReportHeader, new_report_id
+from ooni_pipeline.collector.journal import as_line
 from ooni_pipeline.collector.layout import CollectorLayout
+from ooni_pipeline.collector.open_report import OpenReport, Waiting
+from ooni_pipeline.collector.recovery import Recovered, recover
+from ooni_pipeline.collector.refusals import (
+    CollectorBusyError,
+    CollectorShutError,
+    DamagedError,
+    ReportNotFoundError,
+)
+from ooni_pipeline.collector.room import Room
+from ooni_pipeline.collector.staging import Staging
+from ooni_pipeline.collector.yaml_header import with_document
 
-
-@dataclass
-class ReceptionCounts:
-    """What became of what came in, since this process started."""
-
-    created: int = 0
-    entries: int = 0
-    bytes: int = 0
-    submitted: int = 0
-    archived: int = 0
-    archived_stale: int = 0
-    dropped_empty: int = 0
-    quarantined: int = 0
-    repeated: int = 0
-    recovered: int = 0
-    refused_no_room: int = 0
-    write_errors: int = 0
+#: Seconds that the clients of reports which were found at the start get at least to come back.
+_GRACE = 600.0
+#: Bytes that a report takes on disk beside what was sent.
+_OVERHEAD = 8192
+_NOT_OPEN = "no such report is open"
 
 
 class Reception:
     """All open reports of one collector directory. Methods run in one event loop."""
 
-    counts: ReceptionCounts
-    #: How many reports are open now.
-    open_reports: int
+    def __init__(
+        self,
+        layout: CollectorLayout,
+        lock: BinaryIO,
+        clock: Callable[[], float],
+        steady: Callable[[], float],
+        stale_seconds: float,
+        keep_free_bytes: int,
+    ) -> None:
+        """Use :meth:`open`."""
+        self.counts = ReceptionCounts()
+        self._lock = lock
+        self._clock = clock
+        self._steady = steady
+        self._stale_seconds = stale_seconds
+        self._staging = Staging(layout, clock)
+        self._room = Room(layout.staging, keep_free_bytes, steady)
+        self._crew = Crew(self.counts)
+        self._reports: dict[str, OpenReport] = {}
+        self._finishing = Finishing(
+            self._reports, self._staging, self._crew, self.counts, steady, stale_seconds
+        )
+        self._is_shut = False
 
     @classmethod
     async def open(
@@ -48,27 +77,120 @@ class Reception:
         """Take the directory and go on with every report that is open there.
 
         ``clock`` is Unix time; ``steady`` measures how long a report has been silent and never jumps: the
-        service gives time.monotonic (without it ``clock`` serves for both). Raises CollectorBusyError
-        where another collector has the directory, ConfigurationError where it cannot be one.
+        service gives time.monotonic (without it ``clock`` serves for both). How long those were silent
+        that are found here is asked of their files; they stay open for ten minutes at least, or
+        ``stale_seconds`` where that is less, so that their clients find them again after an outage, and a
+        clock that is wrong when the machine starts ends none of them in the middle. Raises
+        CollectorBusyError where another collector has the directory, ConfigurationError where it cannot
+        be one.
         """
-        raise NotImplementedError
+        layout.prepare()
+        try:
+            lock = hold(layout.lock)
+        except BlockingIOError as error:
+            raise CollectorBusyError(f"{error}: one collector works in a directory; stop that one") from None
+        reception = cls(layout, lock, clock, steady or clock, stale_seconds, keep_free_bytes)
+        try:
+            reception._go_on(await reception._crew.in_thread(recover, reception._staging, clock()))
+        except BaseException:
+            await reception.shut()
+            raise
+        return reception
+
+    @property
+    def open_reports(self) -> int:
+        """How many reports are open now."""
+        return len(self._reports)
+
+    def _go_on(self, recovered: Recovered) -> None:
+        longest = max(0.0, self._stale_seconds - _GRACE)
+        now = self._steady()
+        for report_id, left in recovered.reports.items():
+            report = OpenReport(left.format, now - min(left.silent, longest), left.length)
+            report.forgiven = left.last if len(left.last) else None
+            self._reports[report_id] = report
+        self.counts.recovered += len(recovered.reports)
+        self.counts.quarantined += recovered.quarantined
+        self.counts.archived += recovered.archived
+
+    # --- reports
 
     async def create(self, header: ReportHeader) -> str:
         """Open a report. Returns its id; it is on disk by then. Raises HeaderTextError, NoRoomError."""
-        raise NotImplementedError
+        self._check_not_shut()
+        return await self._crew.keep(self._create(header))
+
+    async def _create(self, header: ReportHeader) -> str:
+        report_id = new_report_id(header, self._clock())
+        await self._crew.on_disk(self._create_on_disk, report_id, header)
+        self._reports[report_id] = OpenReport(header.format, self._steady())
+        self.counts.created += 1
+        return report_id
+
+    def _create_on_disk(self, report_id: str, header: ReportHeader) -> None:
+        header = with_document(header, report_id) if header.format == "yaml" else header
+        self._room.take(len(header.content or "") + _OVERHEAD)
+        self._staging.create(report_id, header)
 
     def format_of(self, report_id: str) -> Literal["json", "yaml"]:
         """The format of an open report. Raises ReportNotFoundError."""
-        raise NotImplementedError
+        return self._open_report(report_id).format
+
+    def _open_report(self, report_id: str) -> OpenReport:
+        self._check_not_shut()
+        report = self._reports.get(report_id)
+        if report is None or report.closing:
+            raise ReportNotFoundError(_NOT_OPEN)
+        return report
+
+    async def submit(self, header: ReportHeader, entry: bytes) -> str:
+        """A report of one entry, archived at once. Returns its id. Raises as create and append."""
+        self._check_not_shut()
+        return await self._crew.keep(self._submit(header, entry))
+
+    async def _submit(self, header: ReportHeader, entry: bytes) -> str:
+        report_id = new_report_id(header, self._clock())
+        line = as_line(entry, header.format)
+        await self._crew.on_disk(self._submit_on_disk, report_id, header, line)
+        self.counts.submitted += 1
+        self.counts.archived += 1
+        self.counts.entries += 1
+        self.counts.bytes += len(entry)
+        return report_id
+
+    def _submit_on_disk(self, report_id: str, header: ReportHeader, line: bytes) -> None:
+        header = with_document(header, report_id) if header.format == "yaml" else header
+        self._room.take(len(header.content or "") + len(line) + _OVERHEAD)
+        self._staging.submit(report_id, header, line)
+
+    # --- entries
 
     async def append(self, report_id: str, entry: bytes) -> None:
         """Take one entry: it is on disk, flushed, when this returns.
 
         JSON: the bytes of one object, without a line feed. YAML: the text as sent, in UTF-8. Raises
-        ReportNotFoundError, NoRoomError, OSError; then nothing of it was kept. A caller that is cancelled
-        meanwhile leaves the entry stored, once, and its repetition is forgiven.
+        ReportNotFoundError, NoRoomError, OSError, DamagedError; then nothing of it was acknowledged. A
+        caller that is cancelled meanwhile leaves the entry stored, once, and its repetition is forgiven.
         """
-        raise NotImplementedError
+        report = self._open_report(report_id)
+        line = as_line(entry, report.format)
+        report.touched = self._steady()
+        if report.forgive(line):
+            self.counts.repeated += 1
+            return
+        waiting = report.take_back(line)
+        again = waiting is not None
+        if waiting is None:
+            waiting = Waiting(line, len(entry), asyncio.get_running_loop().create_future())
+            report.waiting.append(waiting)
+            if not report.batch:
+                self._write_next(report_id, report)
+        try:
+            await waiting.future
+        except asyncio.CancelledError:
+            report.leave(waiting)
+            raise
+        self.counts.repeated += again
 
     def unanswered(self, report_id: str, entry: bytes) -> None:
         """Say that the client of an entry that was taken went away before it was told: it may come again.
@@ -76,19 +198,52 @@ class Reception:
         One repetition of these bytes is then answered with success and not stored. For callers that
         notice it after :meth:`append` returned; nothing happens where the report is not open.
         """
-        raise NotImplementedError
+        report = self._reports.get(report_id)
+        if report is not None:
+            report.remember(as_line(entry, report.format))
+
+    def _write_next(self, report_id: str, report: OpenReport) -> None:
+        """Write and flush what waits, as one batch; then what came meanwhile, until nothing waits."""
+        lines = report.next_batch()
+        written = self._crew.in_thread(self._append_on_disk, report_id, report.length, lines)
+        written.add_done_callback(partial(self._written, report_id, report))
+
+    def _append_on_disk(self, report_id: str, length: int, lines: list[bytes]) -> int:
+        self._room.take(sum(map(len, lines)))
+        return self._staging.append(report_id, length, lines)
+
+    def _written(self, report_id: str, report: OpenReport, written: asyncio.Future[int]) -> None:
+        batch, report.batch = report.batch, []
+        error = written.exception()
+        if error is None:
+            report.length = written.result()
+            self.counts.entries += len(batch)
+            self.counts.bytes += sum(one.size for one in batch)
+        else:
+            error = self._crew.judged(error, len(batch))
+            if isinstance(error, DamagedError):
+                batch, report.waiting = batch + report.waiting, []
+                self._finishing.damaged(report_id, report, error)
+        report.settle(batch, error)
+        if report.waiting:
+            self._write_next(report_id, report)
+        else:
+            report.now_idle()
+
+    # --- the end of a report
 
     async def close(self, report_id: str) -> bool:
         """Finish a report: True, it is in the archive; False, it had no entry and is gone.
 
-        What was accepted before is waited for. Raises ReportNotFoundError; OSError or NoRoomError where
-        the disk refuses: then it is tried again by :meth:`archive_stale`.
+        What was accepted before is waited for. Raises ReportNotFoundError; DamagedError; OSError or
+        NoRoomError where the disk refuses: then it takes no more entries, and is tried again at the next
+        close and by :meth:`archive_stale`.
         """
-        raise NotImplementedError
-
-    async def submit(self, header: ReportHeader, entry: bytes) -> str:
-        """A report of one entry, archived at once. Returns its id. Raises as create and append."""
-        raise NotImplementedError
+        self._check_not_shut()
+        report = self._reports.get(report_id)
+        if report is None or (report.closing and not report.failed):
+            raise ReportNotFoundError(_NOT_OPEN)
+        return await self._finishing.finish(report_id, report)
 
     async def archive_stale(self) -> int:
         """Finish the reports whose last update is ``stale_seconds`` ago. Returns how many.
@@ -96,8 +251,18 @@ class Reception:
         To be called every minute or so. What cannot be archived is told in one log line, and tried again
         the next time.
         """
-        raise NotImplementedError
+        self._check_not_shut()
+        return await self._finishing.archive_stale()
 
     async def shut(self) -> None:
         """Finish what is being written and give the directory back; open reports stay open on disk."""
-        raise NotImplementedError
+        self._is_shut = True
+        self._finishing.end()
+        for report in list(self._reports.values()):
+            await report.until_idle()
+        await self._crew.end()
+        self._lock.close()
+
+    def _check_not_shut(self) -> None:
+        if self._is_shut:
+            raise CollectorShutError("this collector is going down")

@@ -23,3 +23,7 @@ class CollectorBusyError(PipelineError):
 
 class CollectorShutError(PipelineError):
     """This collector is going down and takes nothing more (503)."""
+
+
+class DamagedError(PipelineError):
+    """What lies on disk of an open report is not what was written: it goes into quarantine."""

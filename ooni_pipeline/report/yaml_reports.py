@@ -294,6 +294,25 @@ def _bytes_as_text(value: bytes) -> str:
         return binascii.b2a_base64(value, newline=False).decode("ascii")
 
 
+def dump_document(value: dict[str, Any]) -> str:
+    """A mapping as one framed document, as the probes' own library wrote it: keys sorted, all in ASCII.
+
+    Raises ValueError for what YAML has no plain form for, RecursionError for what is nested too deep.
+    """
+    try:
+        return str(
+            yaml.dump(
+                value,
+                Dumper=yaml.CSafeDumper,
+                default_flow_style=None,
+                explicit_start=True,
+                explicit_end=True,
+            )
+        )
+    except yaml.YAMLError as error:
+        raise ValueError(type(error).__name__) from None
+
+
 def read_header(sections: Iterator[Section], fault: Callable[[], EntryRejected | None]) -> ReportHeader:
     """The header, which must be the first section. Raises BadReport EMPTY_REPORT or BAD_HEADER."""
     section = next(sections, None)
