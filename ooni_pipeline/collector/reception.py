@@ -1,34 +1,29 @@
-"""Receiving reports: what is open, and how it gets into the archive exactly once.
-
-Entries of one report that come while others of it are being written wait, and are then written and flushed
-together; those of different reports go to disk side by side, in threads of their own.
-"""
+"""Receiving reports: what is open, and how it gets into the archive exactly once."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from functools import partial
 from typing import BinaryIO, Literal
 
 from ooni_pipeline.bucket.lock import hold
+from ooni_pipeline.collector.appending import Appending
 from ooni_pipeline.collector.counts import ReceptionCounts
 from ooni_pipeline.collector.crew import Crew
 from ooni_pipeline.collector.finishing import Finishing
 from ooni_pipeline.collector.header import ReportHeader, new_report_id
 from ooni_pipeline.collector.journal import as_line
 from ooni_pipeline.collector.layout import CollectorLayout
-from ooni_pipeline.collector.open_report import OpenReport, Waiting
+from ooni_pipeline.collector.open_report import OpenReport
 from ooni_pipeline.collector.recovery import Recovered, recover
 from ooni_pipeline.collector.refusals import (
     CollectorBusyError,
     CollectorShutError,
-    DamagedError,
     ReportNotFoundError,
 )
 from ooni_pipeline.collector.room import Room
 from ooni_pipeline.collector.staging import Staging
-from ooni_pipeline.collector.yaml_header import with_document
+from ooni_pipeline.collector.yaml_header import as_archived
+from ooni_pipeline.errors import ConfigurationError
 
 #: Seconds that the clients of reports which were found at the start get at least to come back.
 _GRACE = 600.0
@@ -62,6 +57,9 @@ class Reception:
         self._finishing = Finishing(
             self._reports, self._staging, self._crew, self.counts, steady, stale_seconds
         )
+        self._appending = Appending(
+            self._staging, self._room, self._crew, self._finishing, self.counts, steady
+        )
         self._is_shut = False
 
     @classmethod
@@ -89,6 +87,11 @@ class Reception:
             lock = hold(layout.lock)
         except BlockingIOError as error:
             raise CollectorBusyError(f"{error}: one collector works in a directory; stop that one") from None
+        except OSError as error:
+            raise ConfigurationError(
+                f"[collector] directory: cannot write {layout.lock} ({error.strerror}); give the directory "
+                "to the account that runs ooni-collector"
+            ) from None
         reception = cls(layout, lock, clock, steady or clock, stale_seconds, keep_free_bytes)
         try:
             reception._go_on(await reception._crew.in_thread(recover, reception._staging, clock()))
@@ -128,7 +131,7 @@ class Reception:
         return report_id
 
     def _create_on_disk(self, report_id: str, header: ReportHeader) -> None:
-        header = with_document(header, report_id) if header.format == "yaml" else header
+        header = as_archived(header, report_id)
         self._room.take(len(header.content or "") + _OVERHEAD)
         self._staging.create(report_id, header)
 
@@ -159,7 +162,7 @@ class Reception:
         return report_id
 
     def _submit_on_disk(self, report_id: str, header: ReportHeader, line: bytes) -> None:
-        header = with_document(header, report_id) if header.format == "yaml" else header
+        header = as_archived(header, report_id)
         self._room.take(len(header.content or "") + len(line) + _OVERHEAD)
         self._staging.submit(report_id, header, line)
 
@@ -172,25 +175,7 @@ class Reception:
         ReportNotFoundError, NoRoomError, OSError, DamagedError; then nothing of it was acknowledged. A
         caller that is cancelled meanwhile leaves the entry stored, once, and its repetition is forgiven.
         """
-        report = self._open_report(report_id)
-        line = as_line(entry, report.format)
-        report.touched = self._steady()
-        if report.forgive(line):
-            self.counts.repeated += 1
-            return
-        waiting = report.take_back(line)
-        again = waiting is not None
-        if waiting is None:
-            waiting = Waiting(line, len(entry), asyncio.get_running_loop().create_future())
-            report.waiting.append(waiting)
-            if not report.batch:
-                self._write_next(report_id, report)
-        try:
-            await waiting.future
-        except asyncio.CancelledError:
-            report.leave(waiting)
-            raise
-        self.counts.repeated += again
+        await self._appending.append(report_id, self._open_report(report_id), entry)
 
     def unanswered(self, report_id: str, entry: bytes) -> None:
         """Say that the client of an entry that was taken went away before it was told: it may come again.
@@ -201,34 +186,6 @@ class Reception:
         report = self._reports.get(report_id)
         if report is not None:
             report.remember(as_line(entry, report.format))
-
-    def _write_next(self, report_id: str, report: OpenReport) -> None:
-        """Write and flush what waits, as one batch; then what came meanwhile, until nothing waits."""
-        lines = report.next_batch()
-        written = self._crew.in_thread(self._append_on_disk, report_id, report.length, lines)
-        written.add_done_callback(partial(self._written, report_id, report))
-
-    def _append_on_disk(self, report_id: str, length: int, lines: list[bytes]) -> int:
-        self._room.take(sum(map(len, lines)))
-        return self._staging.append(report_id, length, lines)
-
-    def _written(self, report_id: str, report: OpenReport, written: asyncio.Future[int]) -> None:
-        batch, report.batch = report.batch, []
-        error = written.exception()
-        if error is None:
-            report.length = written.result()
-            self.counts.entries += len(batch)
-            self.counts.bytes += sum(one.size for one in batch)
-        else:
-            error = self._crew.judged(error, len(batch))
-            if isinstance(error, DamagedError):
-                batch, report.waiting = batch + report.waiting, []
-                self._finishing.damaged(report_id, report, error)
-        report.settle(batch, error)
-        if report.waiting:
-            self._write_next(report_id, report)
-        else:
-            report.now_idle()
 
     # --- the end of a report
 

@@ -53,11 +53,12 @@ def recover(staging: Staging, now: float) -> Recovered:
     found: dict[str, set[str]] = defaultdict(set)
     for path in sorted(staging.layout.staging.iterdir()):
         name = _NAME.fullmatch(path.name)
-        if name is None or not is_report_id(name["id"]) or not (name["suffix"] or name["part"]):
+        is_ours = name is not None and is_report_id(name["id"]) and (name["suffix"] or name["part"])
+        if name is None or not is_ours or (name["part"] and path.is_dir()):
             staging.set_aside(path)
             recovered.quarantined += 1
             _log.error("a file in staging that is not ours is in quarantine now")
-        elif name["part"] and not path.is_dir():
+        elif name["part"]:
             path.unlink()
         else:
             found[name["id"]].add(name["suffix"])

@@ -27,12 +27,14 @@ def framed(text: str) -> str:
     return f"{begin}{text}" if text.endswith("\n") else f"{begin}{text}\n"
 
 
-def with_document(header: ReportHeader, report_id: str) -> ReportHeader:
-    """The same header, ``content`` being the document that the archived report begins with.
+def as_archived(header: ReportHeader, report_id: str) -> ReportHeader:
+    """The same header; ``content`` is the document that the archived report begins with, None for JSON.
 
     All that the client's text says is kept; what it lacks, or says null of, comes from the request. Raises
     HeaderTextError where that text is none of a header.
     """
+    if header.format == "json":
+        return replace(header, content=None)
     said: dict[str, Any] = _said(header.content) if header.content else {}
     known = {
         "data_format_version": header.data_format_version,
