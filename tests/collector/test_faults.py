@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +17,7 @@ import pytest
 from ooni_pipeline.collector.layout import CollectorLayout
 from ooni_pipeline.collector.refusals import DamagedError, NoRoomError, ReportNotFoundError
 from ooni_pipeline.collector.room import Room
+from tests.chaos.disk import Mounts, can_mount
 from tests.collector.reports import KINDS, Clock, archived, entry, header, names, opened, run
 
 Kind = Literal["json", "yaml"]
@@ -247,3 +251,28 @@ def test_nothing_is_taken_below_the_watermark_and_what_is_open_can_be_closed(lay
 
     run(work())
     assert list(archived(layout).values()) == [[1]]
+
+
+@pytest.mark.skipif(not can_mount(), reason="this machine lets nobody mount")
+def test_a_disk_that_is_really_full(layout: CollectorLayout) -> None:
+    layout.directory.mkdir()
+    mounts = Mounts()
+    try:
+        mounts.run("mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(layout.directory))
+        told = subprocess.run(
+            (*mounts.enter, sys.executable, "-m", "tests.collector.small_disk", str(layout.directory)),
+            capture_output=True,
+            check=True,
+        )
+        saw = json.loads(told.stdout)
+        found = archived(CollectorLayout(mounts.seen(layout.directory)))
+        assert names(mounts.seen(layout.staging)) == []
+    finally:
+        mounts.end()
+    entries, others, close = saw["refused"]
+    assert 0 < entries < others  # some entries, and at least one of a report made and one submitted
+    assert close == -1
+    assert saw["closed"] == [True, True]
+    assert saw["quarantined"] == 0
+    assert found == saw["stored"]
+    assert all(saw["stored"].values())
