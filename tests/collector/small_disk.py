@@ -20,7 +20,7 @@ async def fill(layout: CollectorLayout) -> dict[str, object]:
     """Append until nothing more goes, make room, go on, and close."""
     reception = await opened(layout)
     ballast = layout.directory / "ballast"
-    ballast.write_bytes(bytes(200_000))
+    ballast.write_bytes(bytes(450_000))
     ids = {kind: await reception.create(header(kind)) for kind in KINDS}
     stored: dict[str, list[int]] = {report_id: [] for report_id in ids.values()}
     refused = 0

@@ -258,7 +258,7 @@ def test_a_disk_that_is_really_full(layout: CollectorLayout) -> None:
     layout.directory.mkdir()
     mounts = Mounts()
     try:
-        mounts.run("mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(layout.directory))
+        mounts.run("mount", "-t", "tmpfs", "-o", "size=900k", "tmpfs", str(layout.directory))
         told = subprocess.run(
             (*mounts.enter, sys.executable, "-m", "tests.collector.small_disk", str(layout.directory)),
             capture_output=True,
