@@ -139,6 +139,36 @@ class notify(luigi.Config):
     webhook = luigi.Parameter(default="")
 
 
+class collector(luigi.Config):
+    """[collector]: on a collector's machine, the service that takes reports from probes."""
+
+    directory = luigi.Parameter(default="/data/bouncer")
+    listen = luigi.Parameter(default="127.0.0.1:8080")
+    admin_listen = luigi.Parameter(default="127.0.0.1:9100")
+    trusted_proxies = luigi.Parameter(default="127.0.0.1 ::1")
+    stale_seconds = luigi.IntParameter(default=3600)
+    keep_free_mb = luigi.IntParameter(default=500)
+    body_limit_mb = luigi.IntParameter(default=20)
+    bodies_mb = luigi.IntParameter(default=200)
+    connections = luigi.IntParameter(default=2000)
+    open_reports = luigi.IntParameter(default=20000)
+    open_reports_per_address = luigi.IntParameter(default=200)
+    requests_per_second = luigi.IntParameter(default=10000)
+    requests_per_second_per_address = luigi.IntParameter(default=50)
+    head_timeout = luigi.IntParameter(default=20)
+    pause_timeout = luigi.IntParameter(default=30)
+    body_timeout = luigi.IntParameter(default=300)
+    keep_alive_timeout = luigi.IntParameter(default=75)
+    stop_timeout = luigi.IntParameter(default=10)
+
+
+class bouncer(luigi.Config):
+    """[bouncer]: the collectors and test helpers that the service names to probes."""
+
+    collectors = luigi.Parameter(default="")
+    test_helpers = luigi.Parameter(default="")
+
+
 SECTIONS: tuple[type[luigi.Config], ...] = (
     paths,
     fetch,
@@ -153,6 +183,8 @@ SECTIONS: tuple[type[luigi.Config], ...] = (
     check,
     withdraw,
     notify,
+    collector,
+    bouncer,
 )
 
 

@@ -38,6 +38,14 @@ HOMES = {
     "yaml": "ooni_pipeline/report/yaml_reports",
     "ujson": "ooni_pipeline/report/json_lines",
     "re2": "ooni_pipeline/patterns",
+    "fastapi": "ooni_pipeline/collector/http",
+    "starlette": "ooni_pipeline/collector/http",
+    "uvicorn": "ooni_pipeline/collector/http",
+    "httptools": "ooni_pipeline/collector/http",
+    "uvloop": "ooni_pipeline/collector/http",
+    "pydantic": "ooni_pipeline/collector/http",
+    "zstandard": "ooni_pipeline/collector/http/body",
+    "prometheus_client": "ooni_pipeline/collector/http/metrics",
 }
 
 #: task module -> the only stage that it imports. What comes after it, not beside it.
