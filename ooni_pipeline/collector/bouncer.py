@@ -37,10 +37,14 @@ _ADDRESSES = {
     LEGACY: (re.compile(rf"(?:(?:https?|httpo)://)?{_HOST}{_PATH}"), "HOST:PORT or a URL"),
 }
 
-_HELPER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_TEST_NAME = re.compile(r"[A-Za-z0-9_ -]{1,64}")
-_TEST_VERSION = re.compile(r"[A-Za-z0-9_.+-]{1,64}")
-_INPUT_HASH = re.compile(r"[0-9a-fA-F]{64}")
+#: What each part of a request must be, as a whole and in ASCII; openapi.json shows them too.
+PATTERNS = {
+    "name": r"[A-Za-z0-9_ -]{1,100}",
+    "version": r"[A-Za-z0-9_.+-]{1,100}",
+    "input-hash": r"[0-9a-fA-F]{64}",
+    "test-helper": r"[A-Za-z0-9_-]{1,100}",
+}
+_PATTERNS = {name: re.compile(pattern) for name, pattern in PATTERNS.items()}
 
 
 class BouncerRefusalError(PipelineError):
@@ -112,9 +116,9 @@ class Bouncer:
         helpers = _listed(test.get("test-helpers"), MAX_HELPERS)
         hashes = _listed(test.get("input-hashes"), MAX_HASHES)
         answer: dict[str, Any] = {
-            "name": _shaped(test.get("name"), _TEST_NAME),
-            "version": _shaped(test.get("version"), _TEST_VERSION),
-            "input-hashes": [_shaped(one, _INPUT_HASH) for one in hashes],
+            "name": _shaped(test.get("name"), "name"),
+            "version": _shaped(test.get("version"), "version"),
+            "input-hashes": [_shaped(one, "input-hash") for one in hashes],
             "test-helpers": {str(name): self.helper_address(name) for name in helpers},
             "test-helpers-alternate": {
                 str(name): [one.told() for one in self._helper(name)] for name in helpers
@@ -130,7 +134,7 @@ class Bouncer:
         return (onions or self.collectors)[0].address
 
     def _helper(self, name: object) -> tuple[Service, ...]:
-        services = self.test_helpers.get(_shaped(name, _HELPER_NAME))
+        services = self.test_helpers.get(_shaped(name, "test-helper"))
         if services is None:
             raise BouncerRefusalError(404, "test-helper-not-found")
         return services
@@ -146,7 +150,7 @@ def parse_bouncer(collectors: str, test_helpers: str) -> Bouncer:
     services = [_service(words, _COLLECTOR_TYPES, place) for place, words in _lines("collectors", collectors)]
     helpers: dict[str, tuple[Service, ...]] = {}
     for place, (name, *words) in _lines("test_helpers", test_helpers):
-        if not _HELPER_NAME.fullmatch(name):
+        if not _PATTERNS["test-helper"].fullmatch(name):
             raise ConfigurationError(f"{place}: the name of a test helper has letters, digits, - and _ only")
         if name == "default":
             raise ConfigurationError(
@@ -201,8 +205,8 @@ def _listed(value: object, most: int) -> list[object]:
     return value
 
 
-def _shaped(value: object, pattern: re.Pattern[str]) -> str:
-    if not isinstance(value, str) or not pattern.fullmatch(value):
+def _shaped(value: object, part: str) -> str:
+    if not isinstance(value, str) or not _PATTERNS[part].fullmatch(value):
         raise _invalid()
     return value
 

@@ -119,7 +119,7 @@ MISSING = (400, "test-helpers-or-net-test-key-missing")
         ({"net-tests": [{"name": "x"}]}, INVALID),
         ({"net-tests": [{"version": "1"}]}, INVALID),
         (asked(name="<script>"), INVALID),
-        (asked(name="x" * 65), INVALID),
+        (asked(name="x" * 101), INVALID),
         (asked(name="x\n"), INVALID),
         (asked(name=7), INVALID),
         (asked(version="1 2"), INVALID),
