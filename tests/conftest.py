@@ -25,6 +25,8 @@ from ooni_pipeline.database.data_directory import DATABASE
 from ooni_pipeline.database.embedded import EmbeddedServer
 from ooni_pipeline.database.programs import find_binaries
 from ooni_pipeline.errors import DatabaseError
+from tests.parts.collector import collector as collector
+from tests.parts.collector import start_collector as start_collector
 from tests.parts.s3 import own_s3 as own_s3
 from tests.parts.s3 import s3 as s3
 
