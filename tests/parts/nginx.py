@@ -1,4 +1,4 @@
-"""A real nginx that serves a directory by the sample configuration of deploy/nginx, on a port of its own."""
+"""A real nginx with a sample of deploy/nginx, on ports of its own: the mirror's, the collector's front."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import re
 import socket
 import subprocess
 import time
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 NGINX = Path("/usr/sbin/nginx")
-SAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "nginx" / "mirror.conf"
+SAMPLES = Path(__file__).resolve().parents[2] / "deploy" / "nginx"
+SAMPLE = SAMPLES / "mirror.conf"
+FRONT = SAMPLES / "collector.conf"
 
 
 @dataclass(frozen=True)
@@ -28,46 +29,92 @@ class Nginx:
     access_log: Path
 
 
+@dataclass(frozen=True)
+class Front:
+    """A running front of a collector: what probes reach by TLS and by tor, its directory, its certificate."""
+
+    url: str
+    onion_url: str
+    directory: Path
+    certificate: Path
+
+
 def configuration(directory: Path, root: Path, port: int) -> str:
-    """The sample, on a loopback port without TLS, with all of its files below ``directory``."""
+    """The mirror's sample, on a loopback port without TLS, with all of its files below ``directory``."""
     text = SAMPLE.read_text(encoding="utf-8")
     plain = text.replace("listen 443 ssl;", f"listen 127.0.0.1:{port};")
     plain = plain.replace("listen 80;", f"listen unix:{directory}/redirects.sock;")
     plain = re.sub(r"^ *ssl_.*\n", "", plain, flags=re.MULTILINE)
     plain = plain.replace("root /srv/ooni-mirror;", f"root {root};")
-    plain = plain.replace("/var/log/nginx/ooni-mirror.log", str(directory / "access.log"))
-    user = "user root root;\n" if os.getuid() == 0 else ""
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    places = "".join(f"{kind}_temp_path {directory}/{kind};\n" for kind in kinds)
-    return (
-        f"daemon off;\nworker_processes 1;\npid {directory}/nginx.pid;\n"
-        f"error_log {directory}/error.log warn;\n"
-        f"{user}events {{}}\nhttp {{\n{places}{plain}}}\n"
-    )
+    return plain.replace("/var/log/nginx/ooni-mirror.log", str(directory / "access.log"))
+
+
+def front_configuration(directory: Path, upstream: str, port: int, onion_port: int) -> str:
+    """The collector's sample, TLS and all, on loopback ports before ``upstream`` (host:port)."""
+    text = FRONT.read_text(encoding="utf-8")
+    live = "/etc/letsencrypt/live/collector.example"
+    for shown, here in {
+        "    listen [::]:80;\n": "", "    listen [::]:443 ssl;\n": "",
+        "listen 80;": f"listen unix:{directory}/plain.sock;",
+        "listen 443 ssl;": f"listen 127.0.0.1:{port} ssl;",
+        "listen 127.0.0.1:8081;": f"listen 127.0.0.1:{onion_port};",
+        "server 127.0.0.1:8080;": f"server {upstream};",
+        f"{live}/fullchain.pem": f"{directory}/cert.pem", f"{live}/privkey.pem": f"{directory}/key.pem",
+        "/run/ooni-bodies": f"{directory}/bodies",
+    }.items():  # fmt: skip
+        assert shown in text, shown
+        text = text.replace(shown, here)
+    return text
+
+
+def make_certificate(directory: Path, host: str) -> None:
+    """``cert.pem`` and ``key.pem`` for a host and for loopback."""
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={host}", "-addext",
+         f"subjectAltName=DNS:{host},IP:127.0.0.1", "-keyout", directory / "key.pem",
+         "-out", directory / "cert.pem"],
+        check=True, capture_output=True,
+    )  # fmt: skip
 
 
 @contextlib.contextmanager
 def serving(directory: Path, root: Path, user: int | None = None) -> Iterator[Nginx]:
     """Serve ``root``; what nginx itself needs lies in ``directory``. ``user``: run as this ordinary user."""
+    with _running(directory, lambda ports: configuration(directory, root, ports[0]), user) as (port, _):
+        yield Nginx(f"http://127.0.0.1:{port}", directory, directory / "access.log")
+
+
+@contextlib.contextmanager
+def fronting(directory: Path, upstream: str) -> Iterator[Front]:
+    """A front before the collector that listens at ``upstream``, host:port."""
+    directory.mkdir(exist_ok=True)
+    make_certificate(directory, "collector.example")
+    with _running(directory, lambda ports: front_configuration(directory, upstream, *ports)) as (port, onion):
+        yield Front(
+            f"https://127.0.0.1:{port}", f"http://127.0.0.1:{onion}", directory, directory / "cert.pem"
+        )
+
+
+@contextlib.contextmanager
+def _running(
+    directory: Path, servers: Callable[[tuple[int, int]], str], user: int | None = None
+) -> Iterator[tuple[int, int]]:
+    """nginx with these servers, on two free ports, until the end of the block."""
     if not NGINX.exists():
         pytest.skip("no nginx here: apt-get install nginx-light")
     directory.mkdir(exist_ok=True)
     if user is not None:
         os.chown(directory, user, user)
-    for _ in range(5):  # somebody else may take the port between our look and nginx's
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        text = configuration(directory, root, port)
-        if user is not None:
-            text = text.replace("user root root;\n", "")
+    for _ in range(5):  # somebody else may take a port between our look and nginx's
+        with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+            ports = (int(one.getsockname()[1]), int(other.getsockname()[1]))
+        text = _around(directory, servers(ports), as_root=os.getuid() == 0 and user is None)
         (directory / "nginx.conf").write_text(text, encoding="utf-8")
         command: list[str | Path] = [NGINX, "-e", "stderr", "-c", directory / "nginx.conf", "-p", directory]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, user=user, group=user)
         try:
-            url = f"http://127.0.0.1:{port}"
-            if _answers(url, process):
-                yield Nginx(url, directory, directory / "access.log")
+            if _listens(ports[0], process):
+                yield ports
                 return
         finally:
             process.terminate()
@@ -75,13 +122,23 @@ def serving(directory: Path, root: Path, user: int | None = None) -> Iterator[Ng
     pytest.fail(f"nginx does not start: {said}")
 
 
-def _answers(url: str, process: subprocess.Popen[str]) -> bool:
-    for _ in range(200):
+def _around(directory: Path, servers: str, *, as_root: bool) -> str:
+    """The main configuration: everything that nginx writes lies below ``directory``."""
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    places = "".join(f"{kind}_temp_path {directory}/{kind};\n" for kind in kinds)
+    return (
+        f"daemon off;\nworker_processes 1;\npid {directory}/nginx.pid;\n"
+        f"error_log {directory}/error.log warn;\n"
+        f"{'user root root;' if as_root else ''}\nevents {{}}\nhttp {{\n{places}{servers}}}\n"
+    )
+
+
+def _listens(port: int, process: subprocess.Popen[str]) -> bool:
+    for _ in range(500):
         if process.poll() is not None:
             return False
         with contextlib.suppress(OSError):
-            with contextlib.suppress(urllib.error.HTTPError):
-                urllib.request.urlopen(f"{url}/", timeout=5).close()  # noqa: S310  # our own
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
             return True
         time.sleep(0.02)
     return False
