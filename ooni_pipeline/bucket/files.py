@@ -27,6 +27,15 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 _HERE, _NO_REPLACE = -100, 1
 
 
+#: How the names of files end that somebody still writes.
+_UNFINISHED = (".part", ".tmp", "~")
+
+
+def is_being_written(name: str) -> bool:
+    """Whether a file or directory of this name is not for us yet: hidden, or named as temporary ones are."""
+    return name.startswith(".") or name.endswith(_UNFINISHED)
+
+
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Give a path to write; when the block ends well the file stands at ``path``, whole and flushed.

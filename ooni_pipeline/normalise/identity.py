@@ -10,8 +10,8 @@ from typing import Any
 
 from ooni_pipeline.normalise.claims import keep_beside
 from ooni_pipeline.normalise.source import Source
-from ooni_pipeline.normalise.times import parse_time
 from ooni_pipeline.report.measurement_id import measurement_id
+from ooni_pipeline.report.times import parse_time
 
 EPOCH = dt.datetime(1970, 1, 1)
 #: Letters of longer texts are not kept in memory: a client chooses them.

@@ -5,6 +5,7 @@ Source: reference/report-files.md, section 2; its letters name the forms here to
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +23,8 @@ NO_REPORT_ID = "no_report_id"
 UNKNOWN_ASN = "AS0"
 UNKNOWN_CC = "ZZ"
 UNKNOWN_VERSION = "0.1.0"
+#: A report id is cut to this before it is marked, so that the mark is never what is cut off (at 128).
+_MARKED_ID = 119
 _UNKNOWN_TIME = "19700101T000000"
 _COMPACT = "%Y%m%dT%H%M%S"
 
@@ -138,6 +141,13 @@ def format_report_name(name: ReportName, extension: str | None = None) -> str:
     version = version if re.fullmatch(_VERSION, version) else UNKNOWN_VERSION
     asn, country = _asn(name.probe_asn), _country(name.probe_cc)
     return f"{time}-{test_name}-{report_id}-{asn}-{country}-probe-{version}.{extension}"
+
+
+def marked(name: ReportName, mark: str) -> ReportName:
+    """The name of a report whose own is taken: the report id, without ``-``, gets ``_`` and 8 characters of
+    ``mark``, which are hexadecimal digits. A name never takes another's place."""
+    report_id = (name.report_id or NO_REPORT_ID).replace("-", "")[:_MARKED_ID]
+    return dataclasses.replace(name, report_id=f"{report_id}_{mark[:8]}")
 
 
 def _not_understood(detail: str) -> BadReport:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol
 
-from ooni_pipeline.bucket.files import open_plain, rest_digest
+from ooni_pipeline.bucket.files import is_being_written, open_plain, rest_digest
 from ooni_pipeline.bucket.manifest import timestamp
 from ooni_pipeline.errors import RejectReason, TransferError
 
@@ -98,8 +98,8 @@ class DirectoryCollector:
                 yield Listed(self._relative(directory), 0, "", RejectReason.UNREADABLE.value)
             return
         for name in names:
-            if name.startswith(".") or name.endswith((".part", ".tmp", "~")):
-                continue  # somebody is still writing it
+            if is_being_written(name):
+                continue
             path = directory / name
             try:
                 status = path.lstat()

@@ -18,7 +18,7 @@ from ooni_pipeline.bucket.files import whole_file
 from ooni_pipeline.bucket.manifest import ReportRecord
 from ooni_pipeline.errors import BucketError, RejectReason, TransferError
 from ooni_pipeline.report.entry import BadReport
-from ooni_pipeline.report.names import format_report_name, parse_report_name
+from ooni_pipeline.report.names import format_report_name, marked, parse_report_name
 from ooni_pipeline.transfer.collectors import Collector, Listed, inside
 
 #: So many files are asked for at once: few requests over a wire, and yet progress.
@@ -27,8 +27,6 @@ BATCH = 5000
 Item = TypeVar("Item")
 
 _EXTENSIONS = re.compile(r"(?:\.(?:json|yaml))?(?:\.gz)?\Z")
-#: A report id is cut to this, so that the mark of a clash is never what names.py cuts off (at 128).
-_MARKED_ID = 119
 
 
 @dataclass(frozen=True)
@@ -186,11 +184,8 @@ def names_of(path: str, digest: str, key: bytes) -> tuple[Iterator[str], str]:
     except BadReport as bad:
         plain = re.sub(r"[^A-Za-z0-9._]+", "_", PurePosixPath(path).name)[-100:]
         return (f"unnamed_{mark[:16]}_{plain}" for mark in marks), bad.reason.value
-    report_id = (parsed.report_id or "no_report_id").replace("-", "")[:_MARKED_ID]
-    marked = (
-        format_report_name(dataclasses.replace(parsed, report_id=f"{report_id}_{mark[:8]}")) for mark in marks
-    )
-    return itertools.chain([format_report_name(parsed)], marked), ""
+    others = (format_report_name(marked(parsed, mark)) for mark in marks)
+    return itertools.chain([format_report_name(parsed)], others), ""
 
 
 def _mark(path: str, digest: str, key: bytes, number: int) -> str:

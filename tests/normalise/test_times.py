@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ooni_pipeline.normalise import normalise_entry
-from ooni_pipeline.normalise.times import parse_time
 from ooni_pipeline.report.entry import RawEntry
+from ooni_pipeline.report.times import parse_time
 from tests.normalise.entries import context, normalised
 
 EPOCH = dt.datetime(1970, 1, 1)
