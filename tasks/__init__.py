@@ -1,5 +1,6 @@
 """The graph. Each task is one bucket (``bucket_date``) in one stage, complete when its proof is there.
 
+    RenameReports         on each collector: archive -> renamed     renames/DATE.json there
     FetchReports          collectors -> raw bucket                  manifest raw
       BackupReports       raw bucket -> backup                      manifest backup
       NormaliseReports    raw -> normalised                         manifest normalised
@@ -28,6 +29,7 @@ Commands (each has --help):
     python -m tasks.check                       is anything late, little, full or stuck?
     python -m tasks.ledger FIRST [LAST]         what became of everything that was received
     luigi --module tasks.restore RestoreReports --bucket-date 2016-08-01
+    luigi --module tasks.rename RenameReports --bucket-date 2016-08-01
     python -m tasks.cleanup [FIRST LAST]        free raw files that the backup holds; --verify: look at it
     python -m tasks.mirror                      on the mirror machine: pull what was published
     python -m tasks.database ACTION             the embedded PostgreSQL: start, stop, status, url, psql

@@ -152,8 +152,12 @@ class BucketTask(luigi.Task):
         with unquoted():
             return bool(super().complete())
 
-    def _run_alone(self) -> None:
+    def prepare(self) -> None:
+        """Make what the lock lies in."""
         _keep_private(self.layout.private)
+
+    def _run_alone(self) -> None:
+        self.prepare()
         with one_writer(self.lock, waiting(f"{self.task_family} of bucket {self.bucket_date}")):
             if self.complete():
                 logger.info("%s of bucket %s was done meanwhile", self.task_family, self.bucket_date)

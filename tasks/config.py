@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from ooni_pipeline.bucket.layout import Layout
 from ooni_pipeline.bucket.pool import die_with_parent
 from ooni_pipeline.bucket.room import MB, Room
+from ooni_pipeline.collector.layout import CollectorLayout
 from ooni_pipeline.database.embedded import EmbeddedServer
 from ooni_pipeline.errors import ConfigurationError
 from ooni_pipeline.fingerprints import FingerprintTable, load_fingerprints
@@ -47,6 +48,14 @@ def layout() -> Layout:
         if not getattr(trees, option).startswith("/"):
             raise ConfigurationError(f"luigi.cfg: [paths] {option} is no absolute directory")
     return Layout(private=Path(trees.private), public=Path(trees.public))
+
+
+def collector_layout() -> CollectorLayout:
+    """On a collector's machine: where its reports lie."""
+    directory = Path(sections.section(sections.collector).directory)
+    if not directory.is_absolute():
+        raise ConfigurationError("luigi.cfg: [collector] directory is no absolute directory")
+    return CollectorLayout(directory)
 
 
 def collectors() -> list[Collector]:

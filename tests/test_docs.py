@@ -12,6 +12,7 @@ from pathlib import Path
 
 import luigi
 import pytest
+from luigi.retcodes import retcode
 
 from tasks import sections
 from tasks.sanitise import SanitiseReports
@@ -20,8 +21,15 @@ TOP = Path(__file__).resolve().parents[1]
 README = (TOP / "README.md").read_text(encoding="utf-8")
 CRON = (TOP / "deploy" / "cron" / "ooni-pipeline").read_text(encoding="utf-8")
 MIRROR_CRON = (TOP / "deploy" / "cron" / "ooni-mirror").read_text(encoding="utf-8")
+COLLECTOR_CRON = (TOP / "deploy" / "cron" / "ooni-collector").read_text(encoding="utf-8")
 GRAPH = importlib.import_module("tasks").__doc__ or ""
-TEXTS = {"README.md": README, "cron": CRON, "mirror": MIRROR_CRON, "tasks/__init__.py": GRAPH}
+TEXTS = {
+    "README.md": README,
+    "cron": CRON,
+    "mirror": MIRROR_CRON,
+    "collector": COLLECTOR_CRON,
+    "tasks/__init__.py": GRAPH,
+}
 
 LUIGI_COMMANDS = sorted(
     {match for text in TEXTS.values() for match in re.findall(r"luigi (--module [^\n`]+)", text)}
@@ -35,7 +43,9 @@ def test_luigi_commands(command: str) -> None:
     words = shlex.split(command.replace("\\%", "%"))
     module = importlib.import_module(words[1])
     task = getattr(module, words[2])
-    known = {f"--{name.replace('_', '-')}" for name, _ in task.get_params()} | {"--log-level"}
+    known = {f"--{name.replace('_', '-')}" for name, _ in task.get_params()}
+    known |= {"--log-level", "--local-scheduler"}
+    known |= {f"--retcode-{name.replace('_', '-')}" for name, _ in retcode.get_params()}  # type: ignore[no-untyped-call]
     # luigi's way to give an option to a task below
     below = SanitiseReports.get_params()  # type: ignore[no-untyped-call]
     known |= {f"--SanitiseReports-{name.replace('_', '-')}" for name, _ in below}
@@ -125,7 +135,7 @@ def test_the_stages_that_the_readme_names_are_there() -> None:
 
 
 def test_cron_times_are_those_of_the_picture() -> None:
-    for minute, hour in re.findall(r"^(\d+) (\d+) \* \* \*", CRON, re.MULTILINE):
+    for minute, hour in re.findall(r"^(\d+) (\d+) \* \* \*", CRON + COLLECTOR_CRON, re.MULTILINE):
         assert re.search(rf"^ ?{int(hour):02d}:{int(minute):02d} ", README, re.MULTILINE)
 
 

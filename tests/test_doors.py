@@ -50,6 +50,7 @@ HOMES = {
 
 #: task module -> the only stage that it imports. What comes after it, not beside it.
 UPSTREAM = {
+    "rename": set(),  # on the collector's machine
     "fetch": set(),
     "backup": {"fetch"},
     "normalise": {"fetch"},

@@ -28,12 +28,12 @@ _ENDING = re.compile(r"(?:\.[A-Za-z]{1,10}){0,2}\Z")
 def make_directories(layout: CollectorLayout) -> None:
     """Make what is not there yet. Raises OSError; ConfigurationError where it is on another file system."""
     layout.renamed.mkdir(parents=True, exist_ok=True)
-    if stat.S_IMODE(layout.renamed.stat().st_mode) != OUTGOING_MODE:
-        with contextlib.suppress(PermissionError):  # another's: it is as its owner wants it
-            layout.renamed.chmod(OUTGOING_MODE)
     for place in (layout.errored, *map(layout.errored_for, ERRORED), layout.renames):
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
     layout.check_one_file_system()
+    if stat.S_IMODE(layout.renamed.stat().st_mode) != OUTGOING_MODE:
+        with contextlib.suppress(PermissionError):  # another's: it is as its owner wants it
+            layout.renamed.chmod(OUTGOING_MODE)
 
 
 def outgoing_names(name: ReportName) -> Iterator[str]:

@@ -69,7 +69,7 @@ class Collector(Protocol):
 
 
 class DirectoryCollector:
-    """A collector whose archive is a directory of this machine (``/data/bouncer/archive`` style).
+    """A collector whose archive is a directory of this machine (``/data/bouncer/renamed`` style).
     ``clock`` tells the seconds since the epoch, for the age of files."""
 
     def __init__(

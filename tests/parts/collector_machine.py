@@ -1,9 +1,10 @@
-"""A collector's machine: one directory, a luigi.cfg of one section, RenameReports as cron runs it."""
+"""A collector's machine: one directory, a luigi.cfg of one section, and the line of its cron file."""
 
 from __future__ import annotations
 
 import datetime as dt
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -12,7 +13,16 @@ from pathlib import Path
 from ooni_pipeline.collector.layout import CollectorLayout
 
 TOP = Path(__file__).resolve().parents[2]
-LUIGI = Path(sys.executable).with_name("luigi")
+CRON = (TOP / "deploy" / "cron" / "ooni-collector").read_text(encoding="utf-8")
+
+
+def command(bucket_date: dt.date, *more: str) -> str:
+    """What cron's shell gets at 00:30 of that date, with more options for luigi."""
+    (found,) = re.findall(r"^30 0 \* \* \* bouncer (.*)$", CRON, re.MULTILINE)
+    line = str(found).replace("\\%", "%")
+    assert line.count("$(date -u +%F)") == 1
+    line = line.replace("$(date -u +%F)", str(bucket_date))
+    return line.replace("--log-level", " ".join([*more, "--log-level"]))
 
 
 @dataclass
@@ -30,14 +40,12 @@ class CollectorMachine:
         return CollectorLayout(self.root / "bouncer")
 
     def start_rename(self, bucket_date: dt.date, *more: str) -> subprocess.Popen[str]:
-        """Start RenameReports with cron's options and return at once."""
+        """Start RenameReports as cron does and return at once."""
         return subprocess.Popen(
-            [LUIGI, "--module", "tasks.rename", "RenameReports", "--bucket-date", str(bucket_date),
-             "--local-scheduler", "--retcode-task-failed", "30", "--retcode-scheduling-error", "35",
-             "--log-level", "WARNING", "--lock-pid-dir", str(self.root / "luigi-lock"), *more],
-            cwd=self.root,
+            ["sh", "-c", command(bucket_date, "--lock-pid-dir", str(self.root / "luigi-lock"), *more)],
             env={
-                "PATH": os.environ["PATH"],
+                "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+                "HOME": os.environ.get("HOME", "/"),
                 "PYTHONPATH": str(TOP),
                 "LUIGI_CONFIG_PATH": str(self.root / "luigi.cfg"),
             },
@@ -45,10 +53,10 @@ class CollectorMachine:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-        )  # fmt: skip
+        )
 
     def rename(self, bucket_date: dt.date, *more: str, expect: int = 0) -> str:
-        """Run it to its end; what it printed. Its exit status must be ``expect``."""
+        """Run it to its end; what cron would mail. Its exit status must be ``expect``."""
         process = self.start_rename(bucket_date, *more)
         output, _ = process.communicate(timeout=120)
         assert process.returncode == expect, output

@@ -1,0 +1,90 @@
+"""RenameReports as cron runs it: what it prints, and when it is done."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from ooni_pipeline.collector.renames import list_path, proof_path
+from tests.collector.archives import DATE, NAME, became, json_report, put, there, yaml_report
+from tests.parts.collector_machine import CollectorMachine
+
+SHM = Path("/dev/shm")  # noqa: S108 - memory is another file system
+
+
+def test_a_night_is_silent_and_a_second_run_changes_nothing(tmp_path: Path) -> None:
+    machine = CollectorMachine(tmp_path)
+    put(machine.layout, "a.json", json_report())
+    put(machine.layout, "b.json", json_report(report_id="late"), time.time())
+    assert machine.rename(DATE) == ""
+    assert there(machine.layout.renamed) == [NAME] and there(machine.layout.archive) == ["b.json"]
+    proof = json.loads(proof_path(machine.layout, DATE).read_bytes())
+    assert (proof["files"], proof["waiting"], proof["cut_off"]) == ({"renamed": 1}, 1, "2016-08-01T00:30:00Z")
+    before = proof_path(machine.layout, DATE).stat().st_mtime_ns
+    assert machine.rename(DATE) == ""
+    assert proof_path(machine.layout, DATE).stat().st_mtime_ns == before
+    assert sorted(there(machine.layout.directory)) == sorted(
+        ["archive/b.json", f"renamed/{NAME}", "renames/.lock", "renames/2016-08-01.json",
+         "renames/2016-08-01.jsonl"]
+    )  # fmt: skip
+
+
+def test_what_was_set_aside_is_told_once_and_names_nothing_of_it(tmp_path: Path) -> None:
+    machine = CollectorMachine(tmp_path)
+    layout = machine.layout
+    put(layout, "\x1b[31mevil\n.json", b"what it says")
+    put(layout, "empty.yaml", yaml_report(entries=""))
+    put(layout, "get.json", json_report(test_name="test_get"))
+    said = machine.rename(DATE)
+    (line,) = said.splitlines()
+    assert "3 reports were set aside (1 empty, 1 failed, 1 invalid; why: " in line
+    assert "1 header_alone" in line and "1 no_nettest" in line
+    assert str(layout.errored) in line and str(list_path(layout, DATE)) in line
+    assert "evil" not in said and "what it says" not in said
+    put(layout, "a.json", json_report())
+    assert machine.rename(DATE) == ""
+
+
+def test_what_nothing_takes_is_told_each_night(tmp_path: Path) -> None:
+    machine = CollectorMachine(tmp_path)
+    put(machine.layout, "secret.txt", b"")
+    for day in range(2):
+        (line,) = machine.rename(DATE + dt.timedelta(days=day)).splitlines()
+        assert "1 files in" in line and "stay there" in line and "secret" not in line
+
+
+def test_a_date_may_be_run_before_its_cut_off_and_again(tmp_path: Path) -> None:
+    machine = CollectorMachine(tmp_path)
+    tomorrow = dt.datetime.now(dt.timezone.utc).date() + dt.timedelta(days=1)
+    for number in range(2):
+        put(machine.layout, f"{number}.json", json_report(report_id=number), time.time())
+        assert machine.rename(tomorrow) == ""
+    assert len(became(machine.layout, tomorrow)) == 2
+    after = tomorrow + dt.timedelta(days=1)
+    assert f"bucket {after} is in the future" in machine.rename(after, expect=30)
+
+
+def test_what_goes_wrong_is_one_line_and_an_exit_status(tmp_path: Path) -> None:
+    machine = CollectorMachine(tmp_path)
+    (machine.root / "luigi.cfg").write_text(f"[collector]\ndirectory = {tmp_path}/typo\n")
+    said = machine.rename(DATE, expect=30)
+    assert "is [collector] directory in luigi.cfg that of the collector?" in said
+    assert said.splitlines()[-1].startswith("exit status 30")
+    (machine.root / "luigi.cfg").write_text("[collector]\ndirectory = relative\n")
+    assert "[collector] directory is no absolute directory" in machine.rename(DATE, expect=35)
+
+
+@pytest.mark.skipif(not SHM.is_dir(), reason="no second file system here")
+def test_directories_on_two_disks_are_refused_before_anything_is_moved(tmp_path: Path) -> None:
+    machine = CollectorMachine(tmp_path)
+    put(machine.layout, "a.json", json_report())
+    with tempfile.TemporaryDirectory(dir=SHM) as elsewhere:
+        machine.layout.renamed.symlink_to(elsewhere)
+        assert "renamed is on another file system" in machine.rename(DATE, expect=30)
+        assert Path(elsewhere).stat().st_mode & 0o7777 == 0o700
+    assert there(machine.layout.archive) == ["a.json"]
