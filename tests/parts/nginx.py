@@ -18,6 +18,8 @@ NGINX = Path("/usr/sbin/nginx")
 SAMPLES = Path(__file__).resolve().parents[2] / "deploy" / "nginx"
 SAMPLE = SAMPLES / "mirror.conf"
 FRONT = SAMPLES / "collector.conf"
+#: With the address of the peer, for a front of a test.
+PEER_HEADER = "X-Test-Peer"
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,10 @@ def configuration(directory: Path, root: Path, port: int) -> str:
 
 
 def front_configuration(directory: Path, upstream: str, port: int, onion_port: int) -> str:
-    """The collector's sample, TLS and all, on loopback ports before ``upstream`` (host:port)."""
+    """The collector's sample, TLS and all, on loopback ports before ``upstream`` (host:port).
+
+    Nobody comes from elsewhere to a loopback port: whoever sends PEER_HEADER is taken to come from there.
+    """
     text = FRONT.read_text(encoding="utf-8")
     live = "/etc/letsencrypt/live/collector.example"
     for shown, here in {
@@ -64,7 +69,7 @@ def front_configuration(directory: Path, upstream: str, port: int, onion_port: i
     }.items():  # fmt: skip
         assert shown in text, shown
         text = text.replace(shown, here)
-    return text
+    return f"set_real_ip_from 127.0.0.0/8;\nreal_ip_header {PEER_HEADER};\n{text}"
 
 
 def make_certificate(directory: Path, host: str) -> None:

@@ -1,0 +1,59 @@
+"""Many probes at once against the real service, and kill -9 of it under their load."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from tests.collector.load import Acknowledged, assert_complete, send_load
+from tests.parts.collector import Collector
+
+ENTRIES, CONNECTIONS = 1200, 20
+
+
+def test_two_hundred_reports_at_a_time(collector: Collector) -> None:
+    load = send_load(collector.url, connections=200, entries=1000, size=5000)
+    told = asyncio.run(asyncio.wait_for(load, 120))
+    assert (len(told.entries), told.count, told.again) == (200, 1000, 0)
+    assert_complete(told, collector.layout.archive)
+    assert not list(collector.layout.staging.iterdir())
+
+
+def test_many_connections_send_into_one_report(collector: Collector) -> None:
+    load = send_load(collector.url, connections=40, entries=2000, size=2000, sharing=20)
+    told = asyncio.run(asyncio.wait_for(load, 120))
+    assert (len(told.entries), told.count) == (2, 2000)
+    assert_complete(told, collector.layout.archive)
+
+
+async def _under_load(collector: Collector, kills: int, randomness: random.Random) -> Acknowledged:
+    """Send a load while the service is killed and started again; the pauses between are drawn."""
+    load = asyncio.ensure_future(
+        send_load(
+            collector.url,
+            connections=CONNECTIONS,
+            entries=ENTRIES * kills,
+            size=3000,
+            reports=4 * kills,
+            sharing=2,
+        )
+    )
+    for _ in range(kills):
+        await asyncio.sleep(randomness.uniform(0.05, 0.6))
+        if load.done():
+            break
+        await asyncio.to_thread(collector.kill)
+        await asyncio.to_thread(collector.start)
+    return await asyncio.wait_for(load, 60 + 10 * kills)
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.full_chaos)])
+def test_kill_9_under_load_loses_and_doubles_nothing(collector: Collector, kills: int) -> None:
+    randomness = random.Random(kills)  # noqa: S311
+    told = asyncio.run(_under_load(collector, kills, randomness))
+    assert told.again > 0, "no kill met a request"
+    assert_complete(told, collector.layout.archive)
+    collector.stop()
+    assert not list(collector.layout.quarantine.iterdir())
