@@ -1,0 +1,31 @@
+"""The commands that the README shows for a collector, run for real."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+from tests.parts.collector import Collector
+
+TOP = Path(__file__).resolve().parents[2]
+README = (TOP / "README.md").read_text(encoding="utf-8")
+SECTION = README.partition("\n## Run a collector\n")[2].partition("\n## ")[0]
+BLOCKS = re.findall(r"^```sh\n(.*?)^```$", SECTION, re.MULTILINE | re.DOTALL)
+
+
+def test_a_report_by_hand(collector: Collector) -> None:
+    (block,) = [block for block in BLOCKS if block.startswith("url=")]
+    assert "url=http://127.0.0.1:8080\n" in block
+    block = block.replace("http://127.0.0.1:8080", collector.url)
+    said = subprocess.run(["sh", "-euc", block], check=True, capture_output=True, text=True).stdout
+    assert said == '{"status": "success"}' * 2
+    (path,) = [path for path in collector.layout.archive.rglob("*") if path.is_file()]
+    assert path.name.endswith("-AS3329-GR-probe-0.2.0.json")
+    assert json.loads(path.read_text()) == {"input": "http://example.org/", "test_keys": {}}
+
+
+def test_the_script_of_a_collectors_machine_is_what_the_readme_shows() -> None:
+    script = (TOP / "deploy" / "collector" / "install").read_text(encoding="utf-8")
+    assert script.partition("set -eu\n")[2] in BLOCKS
