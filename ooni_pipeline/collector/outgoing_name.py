@@ -35,23 +35,24 @@ def outgoing_name(
 ) -> ReportName:
     """The name of a report of which the header, or the first entry, says ``said``.
 
-    A report that says no id keeps the one that the collector gave it in ``archived_as``, its name in the
-    archive: the id that its client was told. Raises SetAside: failed without a time, or where what comes
-    out is no name after all; invalid for a nettest that is none.
+    ``archived_as`` is its name in the archive. Where that is one that our collector made, of what the client
+    said when it created the report, it tells what the entries leave out. Raises SetAside: failed without a
+    time, or where what comes out is no name after all; invalid for a nettest that is none.
     """
-    start = parse_time(said.get("test_start_time")) or parse_time(said.get("start_time"))
+    own = _made_by_us(archived_as)
+    start = parse_time(said.get("test_start_time")) or parse_time(said.get("start_time")) or own.start_time
     if start is None:
         raise SetAside("failed", "no_time")
-    test_name = canonical_test_name(said.get("test_name"))
+    test_name = canonical_test_name(said.get("test_name") or own.test_name)
     if test_name == INVALID:
         raise SetAside("invalid", "no_nettest")
     name = ReportName(
         start_time=start,
         test_name=test_name,
-        report_id=_text(said.get("report_id")) or _id_of(archived_as),
-        probe_asn=_asn(said.get("probe_asn")),
-        probe_cc=_text(said.get("probe_cc")) or UNKNOWN_CC,
-        data_format_version=_number_or_text(said.get("data_format_version")),
+        report_id=_text(said.get("report_id")) or own.report_id,
+        probe_asn=_asn(said.get("probe_asn")) or own.probe_asn,
+        probe_cc=_text(said.get("probe_cc")) or own.probe_cc,
+        data_format_version=_number_or_text(said.get("data_format_version")) or own.data_format_version,
         extension=extension,
         compressed=compressed,
     )
@@ -73,11 +74,18 @@ def _number_or_text(value: Any) -> str:
 
 def _asn(value: Any) -> str:
     text = _number_or_text(value).upper()
-    return f"AS{text}" if text.isdigit() else text or UNKNOWN_ASN
+    return f"AS{text}" if text.isdigit() else text
 
 
-def _id_of(archived_as: str) -> str | None:
+def _made_by_us(archived_as: str) -> ReportName:
+    """What a name of the form that we write tells. Any other, also that of the genuine oonib, tells nothing:
+    there the header decides alone, as it always did."""
+    base_name = archived_as.rpartition("/")[2]
     try:
-        return parse_report_name(archived_as).report_id
+        name = parse_report_name(base_name)
     except BadReport:
-        return None
+        return _NOTHING
+    return name if format_report_name(name) == base_name else _NOTHING
+
+
+_NOTHING = ReportName(None, "", None, UNKNOWN_ASN, UNKNOWN_CC, None, "json", False)

@@ -108,9 +108,26 @@ def test_yaml_and_yamloo_of_any_directory_become_yaml(layout: CollectorLayout, n
     assert became(layout) == {name: f"renamed/{NAME.replace('.json', '.yaml')}"}
 
 
-def test_the_id_that_its_client_was_told_stays_where_the_report_says_none(layout: CollectorLayout) -> None:
-    own = "20160731T210134Z-web_connectivity-20160731T210135Z_AS0_told-AS0-ZZ-probe-0.2.0.json"
-    assert "-20160731T210135Z_AS0_told-AS3352-" in renamed(layout, json_report(report_id=None), own)
+def test_what_our_collector_was_told_at_first_counts_where_the_entries_do_not_say_it(
+    layout: CollectorLayout,
+) -> None:
+    """A client need not repeat in its entries what it said when it made the report."""
+    own = "20160731T210135-web_connectivity-20160731T210135Z_AS3352_told-AS3352-ES-probe-0.2.0.json"
+    assert renamed(layout, b'{"input": "http://a.example/"}\n', own) == own
+
+
+def test_the_names_of_the_genuine_collector_say_nothing(layout: CollectorLayout) -> None:
+    name = "20160731T210135Z-web_connectivity-20160731T210135Z_AS3352_told-AS3352-ES-probe-0.2.0.json"
+    put(layout, name, json_report(test_start_time=...))
+    put(layout, f"a/{name}", json_report(report_id=None, probe_cc=None, probe_asn=None))
+    assert rename(layout).reasons == {"no_time": 1}
+    (found,) = there(layout.renamed)
+    assert found == "20160731T210134-web_connectivity-no_report_id-AS0-ZZ-probe-0.2.0.json"
+
+
+def test_what_the_entries_say_counts_before_that(layout: CollectorLayout) -> None:
+    own = "20160731T210135-http_requests-20160731T210135Z_AS0_told-AS0-ZZ-probe-0.1.0.json"
+    assert renamed(layout, json_report(), own) == NAME
 
 
 @pytest.mark.parametrize("name", ["x.json.gz", "x.yaml.gz", "x.yamloo.gz"])
@@ -210,6 +227,23 @@ def test_links_to_directories_are_not_followed_and_are_told(layout: CollectorLay
     (layout.archive / "out").symlink_to(outside.archive)
     assert rename(layout).proof.other == 1
     assert there(outside.archive) == ["x.json"] and there(layout.archive) == ["out"]
+
+
+def test_directories_of_any_depth_end_somewhere(layout: CollectorLayout) -> None:
+    put(layout, "/".join("d" * (archived.DEEPEST - 1)) + "/a.json", json_report())
+    put(layout, "/".join("e" * (archived.DEEPEST + 50)) + "/b.json", json_report())
+    done = rename(layout)
+    assert done.files == {"renamed": 1} and done.proof.other == 1
+
+
+def test_a_file_of_bad_lines_is_not_read_for_ever(
+    layout: CollectorLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archived, "MAX_ENTRY_BYTES", 1000)
+    put(layout, "a.json", b"bad\n" * 1000 + json_report())
+    put(layout, "b.json", b"bad\n" * 10 + json_report())
+    done = rename(layout)
+    assert done.files == {"renamed": 1, "failed": 1} and done.reasons == {"not_json": 1}
 
 
 def test_other_endings_stay_and_are_counted(layout: CollectorLayout) -> None:
@@ -338,6 +372,21 @@ def test_a_clash_where_the_file_system_can_do_no_better(
         put(layout, f"{number}.json", json_report(input=number))
     assert rename(layout).files == {"renamed": 3}
     assert len(there(layout.renamed)) == 3 and not there(layout.archive)
+
+
+@pytest.mark.parametrize("atomic", [True, False], ids=["renameat2", "link-and-unlink"])
+def test_a_clash_that_comes_between_looking_and_renaming(
+    layout: CollectorLayout, monkeypatch: pytest.MonkeyPatch, atomic: bool
+) -> None:
+    put(layout, "a.json", json_report())
+    rename(layout)
+    put(layout, "b.json", json_report(input="another"))
+    if not atomic:
+        monkeypatch.setattr(outgoing, "_renameat2", None)
+    monkeypatch.setattr(os.path, "lexists", lambda path: False)
+    rename(layout)
+    assert (layout.renamed / NAME).read_bytes() == json_report()
+    assert len(there(layout.renamed)) == 2 == len(set(became(layout).values()))
 
 
 def test_who_may_read_and_write_what(layout: CollectorLayout) -> None:

@@ -7,11 +7,15 @@ import json
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ooni_pipeline.collector.renames import list_path, proof_path
+from tasks import config
+from tasks.rename import RenameReports
 from tests.collector.archives import DATE, NAME, became, json_report, put, there, yaml_report
+from tests.conftest import Start
 from tests.parts.collector_machine import CollectorMachine
 
 SHM = Path("/dev/shm")  # noqa: S108 - memory is another file system
@@ -67,6 +71,29 @@ def test_a_date_may_be_run_before_its_cut_off_and_again(tmp_path: Path) -> None:
     assert len(became(machine.layout, tomorrow)) == 2
     after = tomorrow + dt.timedelta(days=1)
     assert f"bucket {after} is in the future" in machine.rename(after, expect=30)
+
+
+def test_what_comes_while_luigi_looks_is_for_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: Start
+) -> None:
+    """With [worker] check_complete_on_run luigi asks right after the work, while the collector goes on."""
+    machine = CollectorMachine(tmp_path)
+    monkeypatch.setattr(config, "collector_layout", lambda: machine.layout)
+    tomorrow = dt.datetime.now(dt.timezone.utc).date() + dt.timedelta(days=1)
+    task: Any = RenameReports(bucket_date=tomorrow)  # type: ignore[no-untyped-call]
+
+    def twice() -> None:
+        task.run()
+        put(machine.layout, "a.json", json_report(), time.time())
+        assert task.complete()
+        assert not task.complete()
+        task.run()
+        assert task.complete() and task.complete()
+
+    child = start(twice)
+    child.join()
+    assert child.exitcode == 0
+    assert len(became(machine.layout, tomorrow)) == 1
 
 
 def test_what_goes_wrong_is_one_line_and_an_exit_status(tmp_path: Path) -> None:
