@@ -18,7 +18,6 @@ from ooni_pipeline.bucket.files import flush_file_system
 from ooni_pipeline.collector.archived import Archived, Kind, walk, what_it_says
 from ooni_pipeline.collector.layout import CollectorLayout
 from ooni_pipeline.collector.outgoing import (
-    is_half_moved,
     make_directories,
     make_readable,
     move,
@@ -188,9 +187,6 @@ def _asked(found: Archived, done: Renamed) -> dict[str, object]:
 
 def _move(found: Archived, destinations: Iterator[Path], kind: str, why: str, renames: RenamesList) -> None:
     for destination in destinations:
-        if is_half_moved(found.path, destination):  # by a run that died, of this date or another
-            found.path.unlink()
-            return
         if os.path.lexists(destination):
             continue
         renames.intend(kind, found.name, destination, why)

@@ -421,6 +421,8 @@ def test_what_this_account_may_not_touch_stays_and_is_told() -> None:
         layout = CollectorLayout(Path(directory) / "bouncer")
         put(layout, "theirs.json", json_report()).chmod(0o600)
         ours = put(layout, "ours.json", json_report(report_id="ours"))
+        closed = layout.archive / "closed"
+        closed.mkdir(mode=0o700)
         for place in (layout.directory, layout.archive, ours):
             os.chown(place, other, other)
         reading, writing = os.pipe()
@@ -439,11 +441,13 @@ def test_what_this_account_may_not_touch_stays_and_is_told() -> None:
         os.waitpid(child, 0)
         with os.fdopen(reading) as said:
             text = said.read()
-        assert "may not read or change 1 files" in text and "theirs" not in text
+        assert "may not read or change 2 files or directories" in text and "theirs" not in text
         assert there(layout.archive) == ["theirs.json"] and len(there(layout.renamed)) == 1
-        assert not there(layout.errored) and not is_done(layout, DATE, NOW)
-        (layout.archive / "theirs.json").chmod(0o644)
-        os.chown(layout.archive / "theirs.json", other, other)
+        assert not there(layout.errored)
+        theirs = layout.archive / "theirs.json"
+        aside = theirs.rename(Path(directory) / "theirs.json")
+        assert not is_done(layout, DATE, NOW)  # the directory may hold another
+        aside.rename(theirs)
         assert rename(layout).files == {"renamed": 1} and is_done(layout, DATE, NOW)
 
 
