@@ -16,7 +16,7 @@ from ooni_pipeline.normalise.source import ReportContext, Source
 from ooni_pipeline.report.entry import RawEntry
 
 #: Changes when the same raw report would give another normalised one; then buckets can be redone.
-VERSION = "5"
+VERSION = "6"
 
 Entry = dict[str, Any]
 Step = Callable[[Entry, Source], None]

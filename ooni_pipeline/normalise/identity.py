@@ -19,7 +19,8 @@ _LONGEST_KEPT = 1000
 
 
 def name_the_report(entry: dict[str, Any], source: Source) -> None:
-    """Keep the report_id; make one by the rule of 2016 where there is none.
+    """Keep the report_id; where there is none, that in the name of a JSON report counts, with which the
+    collector answered; else make one by the rule of 2016.
 
     From the header of the report, so that all of its entries get the same; without one from the entry.
     """
@@ -27,6 +28,9 @@ def name_the_report(entry: dict[str, Any], source: Source) -> None:
         return
     keep_beside(entry, "report_id")
     header = source.report.header.value
+    if not header and source.report.named_id:
+        entry["report_id"] = source.report.named_id
+        return
     said = header or source.raw.value
     start = parse_time(header.get("start_time")) or parse_time(header.get("test_start_time"))
     start = start or (source.report.named_time if header else None) or parse_time(entry["test_start_time"])

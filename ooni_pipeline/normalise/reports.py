@@ -61,7 +61,7 @@ def normalise_report(job: Job, *, key: bytes, withdrawn: Withdrawn | None = None
             LinesWriter(job.destination, checksum) as lines,
         ):
             date, header = dt.date.fromisoformat(job.bucket_date), _checked_header(report.header)
-            context = ReportContext(job.report, date, key, header, _named_time(job.report))
+            context = ReportContext(job.report, date, key, header, *_named(job.report))
             _count(tally, header)
             bad_entries = 0
             room = OUTPUT_FLOOR + OUTPUT_RATIO * job.source.stat().st_size
@@ -144,8 +144,10 @@ def _count(tally: Tally, read: ReportHeader | RawEntry | BadEntry) -> None:
         tally.notes[note] += getattr(read, note, 0)
 
 
-def _named_time(report: str) -> dt.datetime | None:
+def _named(report: str) -> tuple[dt.datetime | None, str | None]:
+    """The time and the report id in a report's name."""
     try:
-        return parse_report_name(f"{report}.json").start_time
+        name = parse_report_name(f"{report}.json")
     except BadReport:
-        return None
+        return None, None
+    return name.start_time, name.report_id

@@ -22,7 +22,7 @@ class ReportContext:
     """What all entries of a report share.
 
     ``report`` is its name in the bucket (no extension), ``named_time`` the UTC time in its file's name,
-    ``key`` the secret that ids are made with.
+    ``named_id`` the report id there, ``key`` the secret that ids are made with.
     """
 
     report: str
@@ -30,6 +30,7 @@ class ReportContext:
     key: bytes
     header: ReportHeader = field(default_factory=ReportHeader)
     named_time: dt.datetime | None = None
+    named_id: str | None = None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import hashlib
 import hmac
@@ -14,12 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ooni_pipeline.normalise import normalise_entry
 from ooni_pipeline.normalise.identity import generated_report_id
 from ooni_pipeline.normalise.reports import normalise_report
+from ooni_pipeline.report.entry import RawEntry
 from ooni_pipeline.report.json_lines import loads
 from ooni_pipeline.report.measurement_id import measurement_id
 from ooni_pipeline.report.work import Job
-from tests.normalise.entries import normalised
+from tests.normalise.entries import context, normalised
 
 EPOCH = dt.datetime(1970, 1, 1)
 #: reference/normalise.md, 3.5: vectors that were checked against the pipeline of 2016.
@@ -55,6 +58,21 @@ def test_report_id_is_made_from_the_names_as_submitted() -> None:
     current = {"data_format_version": "0.2.0", "test_start_time": "2016-08-01 00:00:00", "test_name": "Title"}
     expected = generated_report_id(dt.datetime(2016, 8, 1), test_name="Title")
     assert normalised({**current, "report_id": None})["report_id"] == expected
+
+
+def test_a_json_entry_without_a_report_id_has_that_of_its_reports_name() -> None:
+    """The collector answered with it; what the entry says comes first, and a YAML header as before."""
+    current = {"data_format_version": "0.2.0", "test_start_time": "2016-08-01 00:00:00", "test_name": "Title"}
+    told = "20160801T000000Z_AS1_told"
+
+    def report_id(said: dict[str, Any], header: dict[str, Any] | None = None) -> str:
+        named = dataclasses.replace(context(header), named_id=told)
+        entry = normalise_entry(RawEntry({**current, **said}, b"x", 0), named)
+        return str(entry["report_id"])
+
+    assert report_id({}) == report_id({"report_id": None}) == report_id({"report_id": ""}) == told
+    assert report_id({"report_id": "its own"}) == "its own"
+    assert report_id({}, {"start_time": 0.0, "report_id": None}).startswith("19700101T000000Z_")
 
 
 def test_all_entries_of_a_yaml_report_get_the_same_report_id() -> None:
