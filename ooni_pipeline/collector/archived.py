@@ -60,6 +60,10 @@ class Archived:
         return _mark(self.path.lstat()) == _mark(self.status)
 
 
+#: The status of a file of which a directory shows the name and nothing else.
+_NOT_TOLD = os.stat_result((0,) * 10)
+
+
 def _mark(status: os.stat_result) -> tuple[int, int, int]:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
@@ -79,7 +83,7 @@ def walk(archive: Path) -> Iterator[Archived]:
                 found.close()
                 waiting.pop()
                 continue
-            name = above + entry.name
+            name, status = above + entry.name, _NOT_TOLD
             try:
                 status = entry.stat(follow_symlinks=False)
                 kind = _kind(entry)

@@ -413,17 +413,20 @@ def list_path_mode(layout: CollectorLayout) -> int:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another")
-def test_what_this_account_may_not_touch_stays_and_is_told() -> None:
+def test_what_this_account_may_not_touch_stays_and_is_told(layout: CollectorLayout) -> None:
     """A report of another's is no failed report: the whole archive would be set aside by a wrong account."""
     other = 65534
+    put(layout, "a.json", json_report())
+    rename(layout)  # imports what the other account may not be able to read
     with tempfile.TemporaryDirectory() as directory:
         Path(directory).chmod(0o755)
         layout = CollectorLayout(Path(directory) / "bouncer")
         put(layout, "theirs.json", json_report()).chmod(0o600)
         ours = put(layout, "ours.json", json_report(report_id="ours"))
-        closed = layout.archive / "closed"
-        closed.mkdir(mode=0o700)
-        for place in (layout.directory, layout.archive, ours):
+        (layout.archive / "closed").mkdir(mode=0o700)
+        shown = put(layout, "shown/a.json", json_report(report_id="shown")).parent
+        shown.chmod(0o400)  # its names may be read, and nothing else
+        for place in (layout.directory, layout.archive, ours, shown):
             os.chown(place, other, other)
         reading, writing = os.pipe()
         child = os.fork()
@@ -433,22 +436,23 @@ def test_what_this_account_may_not_touch_stays_and_is_told() -> None:
                 os.setgid(other)
                 os.setuid(other)
                 rename(layout)
-            except BucketError as error:
-                os.write(writing, str(error).encode())
+            except BaseException as error:
+                os.write(writing, f"{type(error).__name__}: {error}".encode())
             finally:
                 os._exit(0)
         os.close(writing)
         os.waitpid(child, 0)
         with os.fdopen(reading) as said:
             text = said.read()
-        assert "may not read or change 2 files or directories" in text and "theirs" not in text
-        assert there(layout.archive) == ["theirs.json"] and len(there(layout.renamed)) == 1
+        assert text.startswith("BucketError: ") and "theirs" not in text
+        assert "may not read or change 3 files or directories" in text
+        assert there(layout.archive) == ["shown/a.json", "theirs.json"] and len(there(layout.renamed)) == 1
         assert not there(layout.errored)
         theirs = layout.archive / "theirs.json"
         aside = theirs.rename(Path(directory) / "theirs.json")
         assert not is_done(layout, DATE, NOW)  # the directory may hold another
         aside.rename(theirs)
-        assert rename(layout).files == {"renamed": 1} and is_done(layout, DATE, NOW)
+        assert rename(layout).files == {"renamed": 2} and is_done(layout, DATE, NOW)
 
 
 def test_names_of_any_bytes_are_taken_and_never_shown(layout: CollectorLayout) -> None:
