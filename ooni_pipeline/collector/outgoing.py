@@ -28,9 +28,13 @@ _ENDING = re.compile(r"(?:\.[A-Za-z]{1,10}){0,2}\Z")
 def make_directories(layout: CollectorLayout) -> None:
     """Make what is not there yet. Raises OSError; ConfigurationError where it is on another file system."""
     layout.renamed.mkdir(parents=True, exist_ok=True)
-    for place in (layout.errored, *map(layout.errored_for, ERRORED), layout.renames):
+    private = (layout.errored, *map(layout.errored_for, ERRORED), layout.renames)
+    for place in private:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
     layout.check_one_file_system()
+    for place in (layout.renamed, *private):  # else each report would seem to be one that we may not touch
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), f"{place}/")
     if stat.S_IMODE(layout.renamed.stat().st_mode) != OUTGOING_MODE:
         with contextlib.suppress(PermissionError):  # another's: it is as its owner wants it
             layout.renamed.chmod(OUTGOING_MODE)

@@ -412,6 +412,26 @@ def list_path_mode(layout: CollectorLayout) -> int:
     return (layout.renames / f"{DATE}.jsonl").stat().st_mode
 
 
+def as_another(account: int, layout: CollectorLayout) -> str:
+    """What goes wrong when another account renames the reports."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:  # never back into pytest
+        try:
+            os.setgroups([])
+            os.setgid(account)
+            os.setuid(account)
+            rename(layout)
+        except BaseException as error:
+            os.write(writing, f"{type(error).__name__}: {error}".encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    os.waitpid(child, 0)
+    with os.fdopen(reading) as said:
+        return said.read()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another")
 def test_what_this_account_may_not_touch_stays_and_is_told(layout: CollectorLayout) -> None:
     """A report of another's is no failed report: the whole archive would be set aside by a wrong account."""
@@ -428,22 +448,7 @@ def test_what_this_account_may_not_touch_stays_and_is_told(layout: CollectorLayo
         shown.chmod(0o400)  # its names may be read, and nothing else
         for place in (layout.directory, layout.archive, ours, shown):
             os.chown(place, other, other)
-        reading, writing = os.pipe()
-        child = os.fork()
-        if not child:  # never back into pytest
-            try:
-                os.setgroups([])
-                os.setgid(other)
-                os.setuid(other)
-                rename(layout)
-            except BaseException as error:
-                os.write(writing, f"{type(error).__name__}: {error}".encode())
-            finally:
-                os._exit(0)
-        os.close(writing)
-        os.waitpid(child, 0)
-        with os.fdopen(reading) as said:
-            text = said.read()
+        text = as_another(other, layout)
         assert text.startswith("BucketError: ") and "theirs" not in text
         assert "may not read or change 3 files or directories" in text
         assert there(layout.archive) == ["shown/a.json", "theirs.json"] and len(there(layout.renamed)) == 1
@@ -452,6 +457,9 @@ def test_what_this_account_may_not_touch_stays_and_is_told(layout: CollectorLayo
         aside = theirs.rename(Path(directory) / "theirs.json")
         assert not is_done(layout, DATE, NOW)  # the directory may hold another
         aside.rename(theirs)
+        layout.renamed.chmod(0o755)
+        os.chown(layout.renamed, 0, 0)
+        assert f"{layout.renamed}: Permission denied; what is not renamed" in as_another(other, layout)
         assert rename(layout).files == {"renamed": 2} and is_done(layout, DATE, NOW)
 
 
