@@ -94,7 +94,8 @@ class Finishing:
                 if report is None or not self._is_due(report):
                     continue
                 try:
-                    self._counts.archived_stale += await self.finish(report_id, report)
+                    archived = await self.finish(report_id, report)
+                    self._counts.archived_stale += archived  # others count too while this one waits
                     done += 1
                 except OSError as error:
                     failures.append(error.strerror or type(error).__name__)

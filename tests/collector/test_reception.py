@@ -382,6 +382,25 @@ def test_silent_reports_are_archived_and_others_are_not(layout: CollectorLayout)
     assert sorted(archived(layout).values()) == [[1], [1, 2]]
 
 
+def test_many_silent_reports_are_all_counted(layout: CollectorLayout) -> None:
+    clock = Clock()
+
+    async def work() -> None:
+        reception = await opened(layout, clock=clock, steady=clock)
+        for number in range(40):
+            report_id = await reception.create(header("json"))
+            if number % 4:
+                await reception.append(report_id, entry("json", 1))
+        clock.now += HOUR
+        assert await reception.archive_stale() == 40
+        counts = reception.counts
+        assert (counts.archived, counts.archived_stale, counts.dropped_empty) == (30, 30, 10)
+        await reception.shut()
+
+    run(work())
+    assert len(archived(layout)) == 30
+
+
 def test_a_clock_that_jumps_ends_no_report_and_keeps_none_for_ever(layout: CollectorLayout) -> None:
     clock, steady = Clock(), Clock(0)
 
