@@ -186,5 +186,10 @@ def _copy(journal: BinaryIO, destination: Path, parts: Sequence[tuple[int, int]]
 def new_file(path: Path) -> int:
     """Make a file of a report, open to be written. Raises FileExistsError."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE)
-    os.fchmod(descriptor, _MODE)  # whatever the umask says
+    try:
+        os.fchmod(descriptor, _MODE)  # whatever the umask says
+    except OSError:
+        os.close(descriptor)
+        path.unlink()
+        raise
     return descriptor

@@ -53,6 +53,7 @@ class Staging:
             flush(self.layout.staging)
         except OSError:
             with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
                 self.forget(report_id)
             raise
 

@@ -184,6 +184,7 @@ def test_a_report_that_could_not_be_made_is_none(
                 await reception.submit(header("json"), entry("json", 1))
         broken.error = 0
         assert reception.open_reports == 0
+        assert names(layout.staging) == []
         await reception.shut()
         again = await opened(layout)
         assert again.open_reports == again.counts.quarantined == 0

@@ -223,6 +223,25 @@ def test_the_last_64_entries_are_forgiven_once_after_a_restart(layout: Collector
     assert archived(layout) == {report_id: [*range(66), 1, 65, 100]}
 
 
+@pytest.mark.parametrize(
+    "odd", [b"[" * 100_000 + b"]" * 100_000, b"9" * 5000, b"1e999", b"NaN", b'"\t\\ud800"']
+)
+def test_no_entry_that_was_taken_is_judged_anew(layout: CollectorLayout, odd: bytes) -> None:
+    report_id = left(layout, "json", 1)
+    one = b'{"odd": ' + odd + b"}"
+
+    async def send() -> int:
+        reception = await opened(layout)
+        await reception.append(report_id, one)
+        await reception.shut()
+        return reception.counts.quarantined + reception.counts.repeated
+
+    assert run(send()) == 0
+    assert run(send()) == 1  # it is there, and repeated
+    assert journal(layout, report_id).read_bytes() == entry("json", 0) + b"\n" + one + b"\n"
+    assert names(layout.quarantine) == []
+
+
 def test_how_long_a_report_is_silent_outlives_the_process(layout: CollectorLayout) -> None:
     clock, steady = Clock(), Clock(0)
     old, fresh, later = [left(layout, "json", 1) for _ in range(3)]
