@@ -63,18 +63,18 @@ class Appending:
     def _write_next(self, report_id: str, report: OpenReport) -> None:
         """Write and flush what waits, as one batch; then what came meanwhile, until nothing waits."""
         lines = report.next_batch()
-        written = self._crew.in_thread(self._append_on_disk, report_id, report.length, lines)
-        written.add_done_callback(partial(self._written, report_id, report))
+        self._crew.start(
+            partial(self._written, report_id, report), self._append_on_disk, report_id, report.length, lines
+        )
 
     def _append_on_disk(self, report_id: str, length: int, lines: list[bytes]) -> int:
         self._room.take(sum(map(len, lines)))
         return self._staging.append(report_id, length, lines)
 
-    def _written(self, report_id: str, report: OpenReport, written: asyncio.Future[int]) -> None:
+    def _written(self, report_id: str, report: OpenReport, length: int, error: BaseException | None) -> None:
         batch, report.batch = report.batch, []
-        error = written.exception()
         if error is None:
-            report.length = written.result()
+            report.length = length
             self._counts.entries += len(batch)
             self._counts.bytes += sum(one.size for one in batch)
         else:

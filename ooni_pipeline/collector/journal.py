@@ -7,7 +7,6 @@ line feed is torn, and blocks of zeros, which a power cut may leave, are no entr
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from collections import deque
@@ -43,30 +42,33 @@ def text_of(line: bytes) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def append(path: str, length: int, lines: Sequence[bytes]) -> int:
-    """Write lines at the end of a journal of ``length`` bytes; they are on disk when this returns.
+def open_journal(path: str) -> int:
+    """Open a journal to be written. Raises DamagedError where there is none.
 
-    Returns its new length. Raises DamagedError where the file is not of that length, or could not be cut
-    to it again after a write or flush that failed; any other OSError leaves it as it was.
+    O_DSYNC: each write is flushed when it returns. Writing and flushing apart is two calls of the system,
+    and after each the thread waits until the interpreter is free.
     """
-    data = b"".join(lines)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        return os.open(path, os.O_WRONLY | os.O_DSYNC | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         raise DamagedError("its journal is gone") from None
+
+
+def append(descriptor: int, length: int, data: bytes) -> int:
+    """Write lines at the end of a journal of ``length`` bytes; they are on disk when this returns.
+
+    Returns its new length. Raises DamagedError where the file is not of that length or nobody would find
+    it, or could not be cut again after a write or flush that failed; any other OSError leaves it as it was.
+    """
+    status = os.fstat(descriptor)
+    if status.st_size != length or not status.st_nlink:
+        raise DamagedError("its journal has another length than was written, or is gone")
     try:
-        if os.fstat(descriptor).st_size != length:
-            raise DamagedError("its journal has another length than was written")
-        try:
-            _write(descriptor, data, length)
-            os.fdatasync(descriptor)
-        except OSError:
-            # Flushing a second time would tell nothing: after an error the kernel calls lost pages clean.
-            _cut(descriptor, length)
-            raise
-    finally:
-        with contextlib.suppress(OSError):  # all of it is flushed, or told already
-            os.close(descriptor)
+        _write(descriptor, data, length)
+    except OSError:
+        # Flushing it once more would tell nothing: after an error the kernel calls lost pages clean.
+        _cut(descriptor, length)
+        raise
     return length + len(data)
 
 

@@ -218,6 +218,7 @@ class Reception:
         for report in list(self._reports.values()):
             await report.until_idle()
         await self._crew.end()
+        self._staging.close()
         self._lock.close()
 
     def _check_not_shut(self) -> None:

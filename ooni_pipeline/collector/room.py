@@ -35,7 +35,7 @@ class Room:
                 self._looked = now
             if size > self._left:
                 raise NoRoomError(
-                    f"{self._directory}: less than [collector] keep_free would be left; nothing more is "
+                    f"{self._directory}: less than [collector] keep_free_mb would be left; nothing more is "
                     "taken until reports are fetched from renamed/ or the disk grows"
                 )
             self._left -= size

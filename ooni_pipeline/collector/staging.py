@@ -21,6 +21,7 @@ from pathlib import Path
 
 from ooni_pipeline.bucket.files import flush, open_plain, rename_new
 from ooni_pipeline.collector import journal
+from ooni_pipeline.collector.descriptors import Descriptors
 from ooni_pipeline.collector.header import ReportHeader, read_side_file
 from ooni_pipeline.collector.layout import CollectorLayout
 from ooni_pipeline.collector.refusals import DamagedError
@@ -39,6 +40,7 @@ class Staging:
         self.layout = layout
         self._clock = clock
         self._place = str(layout.staging)
+        self._descriptors = Descriptors()
 
     def path(self, report_id: str, suffix: str) -> Path:
         return self.layout.staging / f"{report_id}{suffix}"
@@ -59,7 +61,13 @@ class Staging:
 
     def append(self, report_id: str, length: int, lines: list[bytes]) -> int:
         """Write lines after the first ``length`` bytes; returns the new length. Raises as journal.append."""
-        return journal.append(f"{self._place}/{report_id}{ENTRIES}", length, lines)
+        descriptor = self._descriptors.take(report_id)
+        if descriptor is None:
+            descriptor = journal.open_journal(f"{self._place}/{report_id}{ENTRIES}")
+        try:
+            return journal.append(descriptor, length, b"".join(lines))
+        finally:
+            self._descriptors.give(report_id, descriptor)
 
     def header(self, report_id: str) -> ReportHeader:
         """What the side file says. Raises DamagedError."""
@@ -77,6 +85,7 @@ class Staging:
         ``length`` is that of the journal, to be given at the first attempt: DamagedError where it has
         another one. Raises OSError, and then it can be tried again.
         """
+        self._descriptors.close(report_id)
         header = self.header(report_id)
         entries, done = self.path(report_id, ENTRIES), self.path(report_id, DONE)
         found = entries
@@ -118,6 +127,10 @@ class Staging:
             raise
         flush(self.layout.archive)
 
+    def close(self) -> None:
+        """Keep no file open."""
+        self._descriptors.close_all()
+
     def forget(self, report_id: str) -> None:
         """Remove a report without entries. The journal goes first: a side file alone is a finished one."""
         self.path(report_id, ENTRIES).unlink(missing_ok=True)
@@ -128,6 +141,7 @@ class Staging:
 
         The side file goes first: alone it would be that of a finished report, and be removed.
         """
+        self._descriptors.close(report_id)
         for suffix in (SIDE, DONE, ENTRIES):
             with contextlib.suppress(FileNotFoundError):
                 self.set_aside(self.path(report_id, suffix))

@@ -14,7 +14,7 @@ from ooni_pipeline.bucket import files
 
 #: What changes something on disk, or makes it last.
 _STEPS = (
-    "open", "pwrite", "fdatasync", "fsync", "rename", "replace", "unlink", "ftruncate", "truncate", "utime",
+    "open", "pwrite", "fsync", "rename", "replace", "unlink", "ftruncate", "truncate", "utime",
     "fchmod", "mkdir",
 )  # fmt: skip
 

@@ -29,10 +29,12 @@ def layout(tmp_path: Path) -> CollectorLayout:
 
 
 class Broken:
-    """A step on disk that fails while ``error`` is set; of a write one half is done."""
+    """A step on disk that fails while ``error`` is set; of a write that ``share`` is done: all where it is
+    the flush that fails."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
         self.error = 0
+        self.share = 0.5
         for name in names:
             monkeypatch.setattr(os, name, self._wrapped(getattr(os, name), name))
 
@@ -41,7 +43,7 @@ class Broken:
             if self.error:
                 if name == "pwrite":
                     descriptor, data, place = arguments
-                    step(descriptor, data[: len(data) // 2], place)
+                    step(descriptor, data[: int(len(data) * self.share)], place)
                 raise OSError(self.error, os.strerror(self.error), "a name")
             return step(*arguments, **options)
 
@@ -49,12 +51,13 @@ class Broken:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("step", ["pwrite", "fdatasync"])
+@pytest.mark.parametrize("share", [0, 0.5, 1])
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
 def test_what_the_disk_refuses_is_taken_back(
-    layout: CollectorLayout, monkeypatch: pytest.MonkeyPatch, kind: Kind, step: str, number: int
+    layout: CollectorLayout, monkeypatch: pytest.MonkeyPatch, kind: Kind, share: float, number: int
 ) -> None:
-    broken = Broken(monkeypatch, step)
+    broken = Broken(monkeypatch, "pwrite")
+    broken.share = share
 
     async def work() -> str:
         reception = await opened(layout)
@@ -82,7 +85,7 @@ def test_what_the_disk_refuses_is_taken_back(
 def test_what_cannot_be_taken_back_goes_into_quarantine(
     layout: CollectorLayout, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    broken = Broken(monkeypatch, "fdatasync", "ftruncate")
+    broken = Broken(monkeypatch, "pwrite", "ftruncate")
 
     async def work() -> None:
         reception = await opened(layout)

@@ -114,7 +114,7 @@ def killed_at_each_step(tmp_path: Path, share: int, torn: bool) -> None:
     last = 0
     ended, steps, said = work(below(tmp_path, 0))
     assert ended
-    assert steps > 100
+    assert steps > 80
     check(CollectorLayout(tmp_path / "0"), events(said))
     for last in every(steps, share):
         place = below(tmp_path, last)

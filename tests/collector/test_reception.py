@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import threading
 from collections.abc import Callable
@@ -32,18 +33,19 @@ def layout(tmp_path: Path) -> CollectorLayout:
 
 
 class Gate:
-    """Holds every flush until the test opens it."""
+    """Holds every write of entries, which is flushed when it returns, until the test opens it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.opened = threading.Event()
         self.flushes = 0
-        self._flush = os.fdatasync
-        monkeypatch.setattr(os, "fdatasync", self._wait)
+        self._write = os.pwrite
+        monkeypatch.setattr(os, "pwrite", self._wait)
 
-    def _wait(self, descriptor: int) -> None:
+    def _wait(self, descriptor: int, data: bytes, place: int) -> int:
         assert self.opened.wait(30)
+        assert fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_DSYNC
         self.flushes += 1
-        self._flush(descriptor)
+        return self._write(descriptor, data, place)
 
 
 @pytest.fixture
@@ -195,13 +197,13 @@ def test_entries_that_come_together_are_flushed_together_in_their_order(
 
 def test_reports_are_flushed_side_by_side(layout: CollectorLayout, monkeypatch: pytest.MonkeyPatch) -> None:
     meet = threading.Barrier(5)
-    flush = os.fdatasync
+    write = os.pwrite
 
-    def wait_for_the_others(descriptor: int) -> None:
+    def wait_for_the_others(descriptor: int, data: bytes, place: int) -> int:
         meet.wait(30)
-        flush(descriptor)
+        return write(descriptor, data, place)
 
-    monkeypatch.setattr(os, "fdatasync", wait_for_the_others)
+    monkeypatch.setattr(os, "pwrite", wait_for_the_others)
 
     async def work() -> None:
         reception = await opened(layout)
@@ -545,12 +547,23 @@ def test_a_header_text_that_is_none_opens_nothing(layout: CollectorLayout) -> No
 
 
 def test_thousands_of_reports_are_open_without_a_file_each(layout: CollectorLayout) -> None:
+    def files() -> int:
+        return len(names(Path("/proc/self/fd")))
+
     async def work() -> None:
         reception = await opened(layout)
-        before = len(names(Path("/proc/self/fd")))
+        before = files()
         ids = await asyncio.gather(*(reception.create(header("json")) for _ in range(300)))
-        await asyncio.gather(*(reception.append(report_id, entry("json", 1)) for report_id in ids))
-        assert len(names(Path("/proc/self/fd"))) == before
+        assert files() == before
+        for number in range(2):  # each journal is opened again
+            await asyncio.gather(*(reception.append(report_id, entry("json", number)) for report_id in ids))
+        assert files() == before + 128  # those that were used last
+        for report_id in ids[200:]:
+            await reception.close(report_id)
+        assert files() < before + 128
         await reception.shut()
 
+    before = files()
     run(work())
+    assert files() == before
+    assert list(archived(layout).values()) == [[0, 1]] * 100
