@@ -300,6 +300,38 @@ def test_each_repetition_is_forgiven_once_and_others_are_stored(layout: Collecto
     assert archived(layout) == {report_id: [1, 1, 1]}
 
 
+def test_no_more_than_64_are_remembered_of_a_report(layout: CollectorLayout) -> None:
+    async def work() -> None:
+        reception = await opened(layout)
+        report_id = await reception.create(header("json"))
+        for number in range(65):
+            reception.unanswered(report_id, entry("json", number))
+        for number in range(65):
+            await reception.append(report_id, entry("json", number))
+        assert (reception.counts.entries, reception.counts.repeated) == (1, 64)
+        await reception.shut()
+
+    run(work())
+
+
+def test_entries_that_are_large_are_not_all_written_together(layout: CollectorLayout, gate: Gate) -> None:
+    async def work() -> str:
+        reception = await opened(layout)
+        report_id = await reception.create(header("json"))
+        large = [entry("json", number, 3_000_000) for number in range(5)] + [entry("json", 5, 9_000_000)]
+        sent = [asyncio.ensure_future(reception.append(report_id, one)) for one in large]
+        await asyncio.sleep(0.05)
+        gate.opened.set()
+        await asyncio.gather(*sent)
+        await reception.close(report_id)
+        await reception.shut()
+        return report_id
+
+    report_id = run(work())
+    assert gate.flushes == 4  # one that came alone, two, two, and one that is larger than a batch
+    assert archived(layout) == {report_id: list(range(6))}
+
+
 def test_a_caller_cancelled_when_its_entry_is_just_stored_is_remembered_too(
     layout: CollectorLayout, gate: Gate
 ) -> None:
