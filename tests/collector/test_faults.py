@@ -170,6 +170,35 @@ def test_a_report_that_could_not_be_archived_is_tried_again(
     assert names(layout.staging) == []
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_report_that_is_moved_and_perhaps_not_flushed_is_not_damaged(
+    layout: CollectorLayout, monkeypatch: pytest.MonkeyPatch, kind: Kind
+) -> None:
+    fails = True
+
+    def flush(path: Path) -> None:
+        if fails and path == layout.archive:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    async def work() -> str:
+        nonlocal fails
+        reception = await opened(layout)
+        monkeypatch.setattr("ooni_pipeline.collector.staging.flush", flush)
+        report_id = await reception.create(header(kind))
+        await reception.append(report_id, entry(kind, 0))
+        with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+            await reception.close(report_id)
+        fails = False
+        assert await reception.close(report_id) is True
+        assert reception.counts.quarantined == 0
+        await reception.shut()
+        return report_id
+
+    report_id = run(work())
+    assert archived(layout) == {report_id: [0]}
+    assert names(layout.staging) == []
+
+
 @pytest.mark.parametrize("step", ["open", "fchmod", "fsync", "rename"])
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EMFILE])
 def test_a_report_that_could_not_be_made_is_none(
