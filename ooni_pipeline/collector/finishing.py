@@ -113,7 +113,7 @@ class Finishing:
         """Whether a report is to be finished without its client."""
         now = self._steady()
         report.touched = min(report.touched, now)  # a clock that was set back: silent from now on
-        if report.closing or report.batch:
+        if report.closing:
             return report.failed
         return now - report.touched >= self._stale_seconds
 
