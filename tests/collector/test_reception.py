@@ -384,6 +384,11 @@ def test_a_cancelled_caller_wedges_nothing(
             await call
         hold.set()
         await reception.shut()
+        counts = reception.counts
+        assert reception.open_reports == {"create": 2, "close": 0, "submit": 1}[what]
+        assert (counts.created, counts.archived, counts.submitted) == {
+            "create": (2, 0, 0), "close": (1, 1, 0), "submit": (1, 1, 1)
+        }[what]  # fmt: skip
 
     run(work())
     left = {"create": (2, 0), "close": (0, 1), "submit": (1, 1)}[what]
@@ -500,6 +505,34 @@ def test_nothing_is_taken_after_the_end(layout: CollectorLayout, gate: Gate) -> 
 
     report_id = run(work())
     assert archived(layout) == {report_id: [0, 1, 2]}
+
+
+def test_the_end_does_not_wait_for_all_that_is_silent(
+    layout: CollectorLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, hold, utime = Clock(), threading.Event(), os.utime
+
+    def wait(path: Path, times: tuple[float, float]) -> None:
+        assert hold.wait(30)
+        utime(path, times)
+
+    async def work() -> int:
+        reception = await opened(layout, clock=clock, steady=clock)
+        for report_id in [await reception.create(header("json")) for _ in range(40)]:
+            await reception.append(report_id, entry("json", 1))
+        clock.now += HOUR
+        monkeypatch.setattr(os, "utime", wait)
+        stale = asyncio.ensure_future(reception.archive_stale())
+        await asyncio.sleep(0.05)
+        ending = asyncio.ensure_future(reception.shut())
+        await asyncio.sleep(0.05)
+        hold.set()
+        await ending
+        return await stale
+
+    done = run(work())
+    assert done == len(archived(layout)) == 16
+    assert len(names(layout.staging)) == 2 * 24
 
 
 def test_fields_of_a_client_never_become_a_path(layout: CollectorLayout) -> None:
