@@ -20,6 +20,7 @@ from ooni_pipeline.collector.bouncer import Bouncer
 from ooni_pipeline.collector.http import bouncer as bouncer_routes
 from ooni_pipeline.collector.http import reports
 from ooni_pipeline.collector.http.answers import answer
+from ooni_pipeline.collector.http.direct import Direct
 from ooni_pipeline.collector.http.guard import PEER_KEY, Guard
 from ooni_pipeline.collector.http.intake import Intake
 from ooni_pipeline.collector.http.limits import Limits
@@ -67,8 +68,9 @@ class Service:
         self._metrics = Metrics(lambda: dataclasses.asdict(reception.counts), self._now)
         taking = reports.Reports(reception, self._intake, self._limits, bouncer, clock, settings.open_reports)
         self._peers = Peers(settings.proxies(), os.urandom(32))
+        routes = reports.router(taking)
         self.public: ASGIApp = Guard(
-            _public(reports.router(taking), bouncer_routes.router(bouncer, self._intake)),
+            Direct(routes, _public(routes, bouncer_routes.router(bouncer, self._intake))),
             admit=self._admit,
             finished=self._metrics.request,
             steady=steady,
