@@ -117,10 +117,13 @@ def _members(text: str, at: int, content: bool) -> tuple[Members, int]:
         if text[at] != '"':
             raise ValueError
         name, at = scanstring(text, at + 1, True)
-        at = _after_blanks(text, at)
-        if text[at] != ":":
-            raise ValueError
-        start = _after_blanks(text, at + 1)
+        if text[at] != ":":  # nobody writes a blank before it, and a call for each costs
+            at = _after_blanks(text, at)
+            if text[at] != ":":
+                raise ValueError
+        start = at + 2 if text[at + 1] == " " else at + 1
+        if text[start] in _BLANKS:
+            start = _after_blanks(text, start)
         if content and name == "content":
             inner = None
         if content and name == "content" and text[start] == "{":
@@ -129,9 +132,12 @@ def _members(text: str, at: int, content: bool) -> tuple[Members, int]:
         else:
             value, at = _skipper.raw_decode(text, start)
             members.append((name, Value(value, start, at)))
-        at = _after_blanks(text, at)
+        if text[at] in _BLANKS:
+            at = _after_blanks(text, at)
         if text[at] == "}":
             return Members(text, members, inner), at + 1
         if text[at] != ",":
             raise ValueError
-        at = _after_blanks(text, at + 1)
+        at = at + 2 if text[at + 1] == " " else at + 1
+        if text[at] in _BLANKS:
+            at = _after_blanks(text, at)
