@@ -160,11 +160,11 @@ def _public(*routers: APIRouter) -> ASGIApp:
     """What probes see, and its description: made once, when it starts."""
     application = _framework(*routers)
     described = application.openapi()
-    text = page(described)
+    text, as_json = page(described), answer(described)
 
     @application.get("/openapi.json", include_in_schema=False)
     async def openapi(request: Request) -> Response:
-        return answer(described)
+        return as_json
 
     @application.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> Response:

@@ -14,8 +14,9 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-#: Seconds in which a client must take what was sent to it, once there is nothing more to say.
-_LAST_WORDS = 10.0
+#: Requests that may wait behind one that is being answered. Nobody has a reason to send two at once, and each
+#: that waits takes a hundred times the memory of its bytes.
+_MOST_WAITING = 32
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class PatientProtocol(HttpToolsProtocol):
     #: When the transport is given up whose client does not read.
     _unread_by: float | None = None
     _task: asyncio.Task[None] | None = None
+    _answering: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -49,7 +51,8 @@ class PatientProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         # What was written down meanwhile is remembered as unanswered, because its client will send it again.
-        if self._task is not None:
+        if self._task is not None and self._answering is not None:
+            self._answering.disconnected = True  # uvicorn says so to the last one that waits alone
             self._task.cancel()
 
     def data_received(self, data: bytes) -> None:
@@ -66,6 +69,9 @@ class PatientProtocol(HttpToolsProtocol):
         self._last = now + self.patience.body_timeout
         self._deadline = now + self.patience.pause_timeout
         super().on_headers_complete()
+        if len(self.pipeline) > _MOST_WAITING:
+            self.pipeline.clear()
+            self.transport.abort()
 
     def on_message_complete(self) -> None:
         self._deadline = self._last = None
@@ -78,8 +84,11 @@ class PatientProtocol(HttpToolsProtocol):
             self._last = None
             self._deadline = self.loop.time() + self.patience.head_timeout
         super().on_response_complete()
+        if self.pipeline and not self.transport.is_closing():
+            self.flow.pause_reading()  # what uvicorn does when the first of them waits
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
         self._task = self.loop.create_task(cycle.run_asgi(app))
         self._task.add_done_callback(self.tasks.discard)
         self.tasks.add(self._task)
@@ -88,8 +97,12 @@ class PatientProtocol(HttpToolsProtocol):
         """Nothing: who asks for another protocol is served with this one."""
 
     def send_400_response(self, msg: str) -> None:
-        """What is no HTTP is answered as all that is refused."""
-        self._say(400, "invalid-request")
+        """What is no HTTP is answered as all that is refused; after what was asked before it."""
+        if self.cycle is not None and not self.cycle.response_complete and self._last is None:
+            self.cycle.keep_alive = False
+            self.flow.pause_reading()
+        else:
+            self._say(400, "invalid-request")
 
     def close_if_overdue(self, now: float) -> None:
         """Close the connection when its deadline has passed: with 408 where it owes us a body, without a word
@@ -97,7 +110,7 @@ class PatientProtocol(HttpToolsProtocol):
         if self.transport.is_closing() or self.flow.write_paused:
             # It does not read what it asked for.
             if self._unread_by is None:
-                self._unread_by = now + _LAST_WORDS
+                self._unread_by = now + self.patience.pause_timeout
             elif now > self._unread_by:
                 self.transport.abort()
             return
