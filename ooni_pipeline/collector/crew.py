@@ -66,7 +66,10 @@ class Crew:
         self._is_called = False  # first: what is finished from now on calls again
         while self._finished:
             done, result, error = self._finished.popleft()
-            done(result, error)
+            try:
+                done(result, error)
+            except Exception as fault:  # the others are told all the same
+                self._loop.call_exception_handler({"message": "a result of a thread", "exception": fault})
 
     def in_thread(self, work: Callable[..., _T], *arguments: Any) -> asyncio.Future[_T]:
         """The same for who waits."""

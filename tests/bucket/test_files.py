@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import os
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from ooni_pipeline.bucket import files
 from ooni_pipeline.bucket.files import (
     copy_plain,
     file_digest,
@@ -190,3 +192,29 @@ def test_only_regular_files_are_read_and_nothing_is_waited_for(
     finally:
         done.cancel()
     assert not (tmp_path / "copy").exists()
+
+
+@pytest.mark.parametrize("number", [0, errno.EINVAL, errno.ENOSYS])
+def test_a_new_name_is_never_one_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Also on a file system that cannot do it in one step."""
+    if number:
+
+        def refuses(*_: object) -> int:
+            ctypes.set_errno(number)
+            return -1
+
+        monkeypatch.setattr(files._LIBC, "renameat2", refuses, raising=False)
+    source, taken, link = tmp_path / "source", tmp_path / "taken", tmp_path / "link"
+    source.write_text("source")
+    taken.write_text("taken")
+    link.symlink_to("nowhere")
+    for there in (taken, link):
+        with pytest.raises(FileExistsError):
+            files.rename_new(source, there)
+    assert (source.read_text(), taken.read_text()) == ("source", "taken")
+    with pytest.raises(FileNotFoundError):
+        files.rename_new(tmp_path / "none", tmp_path / "new")
+    files.rename_new(source, tmp_path / "new")
+    assert ((tmp_path / "new").read_text(), source.exists()) == ("source", False)

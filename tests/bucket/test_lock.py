@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ooni_pipeline.bucket.lock import one_writer
+from ooni_pipeline.bucket.lock import hold, one_writer
 from tests.conftest import Start
 
 
@@ -99,3 +99,14 @@ def test_a_full_disk_does_not_keep_from_a_lock(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(os, "write", full)
     with one_writer(tmp_path / "a.lock"):
         pass
+
+
+def test_who_does_not_wait_is_told_at_once(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    with hold(lock):
+        with pytest.raises(BlockingIOError, match=f"{lock} is held by process {os.getpid()}"):
+            hold(lock)
+        assert lock.read_bytes() == b"%d\n" % os.getpid()
+    hold(lock).close()
+    with one_writer(lock), pytest.raises(BlockingIOError):
+        hold(lock)
