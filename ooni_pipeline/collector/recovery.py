@@ -51,7 +51,7 @@ def recover(staging: Staging, now: float) -> Recovered:
     """
     recovered = Recovered()
     found: dict[str, set[str]] = defaultdict(set)
-    for path in sorted(staging.layout.staging.iterdir()):
+    for path in sorted(staging.layout.staging.iterdir(), key=lambda path: path.name):
         name = _NAME.fullmatch(path.name)
         is_ours = name is not None and is_report_id(name["id"]) and (name["suffix"] or name["part"])
         if name is None or not is_ours or (name["part"] and path.is_dir()):
