@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import pytest
 
+from ooni_pipeline.collector.descriptors import Descriptors
 from ooni_pipeline.collector.layout import CollectorLayout
 from ooni_pipeline.collector.refusals import DamagedError, NoRoomError, ReportNotFoundError
 from ooni_pipeline.collector.room import Room
@@ -309,3 +310,17 @@ def test_a_disk_that_is_really_full(layout: CollectorLayout) -> None:
     assert saw["quarantined"] == 0
     assert found == saw["stored"]
     assert all(saw["stored"].values())
+
+
+def test_no_descriptor_is_closed_while_somebody_writes_to_it() -> None:
+    descriptors = Descriptors()
+    used = os.open("/dev/null", os.O_WRONLY)
+    descriptors.give("used", used)
+    assert descriptors.take("used") == used
+    for number in range(200):
+        descriptors.give(str(number), os.open("/dev/null", os.O_WRONLY))
+    descriptors.close("used")
+    descriptors.close_all()
+    assert os.write(used, b"x") == 1
+    assert descriptors.take("used") is descriptors.take("199") is None
+    os.close(used)

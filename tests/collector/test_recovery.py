@@ -302,6 +302,20 @@ def test_what_is_found_is_flushed_before_anybody_is_told_of_it(
     assert flushed == [layout.staging]
 
 
+def test_a_finished_report_is_flushed_before_its_side_file_goes(
+    layout: CollectorLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report_id = left(layout, "json", 1)
+    journal(layout, report_id).unlink()
+    flushed: list[tuple[Path, list[str]]] = []
+    monkeypatch.setattr(
+        "ooni_pipeline.collector.recovery.flush",
+        lambda place: flushed.append((place, names(layout.staging))),
+    )
+    assert quarantined(layout) == 0
+    assert flushed == [(layout.archive, [f"{report_id}{SIDE}"])]
+
+
 def test_an_empty_directory_is_no_error(layout: CollectorLayout, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         assert quarantined(layout) == 0
