@@ -97,6 +97,7 @@ def _log_to_stderr() -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("ooni_pipeline").setLevel(logging.INFO)
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)  # it complains of each request that is no HTTP
     logging.raiseExceptions = False  # a log that cannot be written is not told with its arguments
 
 
