@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,6 +38,8 @@ class Collector:
     bouncer: Mapping[str, str] = field(default_factory=dict)
     #: What it is run with beside this environment.
     environment: Mapping[str, str] = field(default_factory=dict)
+    #: What is run, before its arguments.
+    program: Sequence[str] = (sys.executable, "-m", "tasks.collector")
     url: str = ""
     admin_url: str = ""
     process: subprocess.Popen[bytes] | None = None
@@ -62,7 +64,7 @@ class Collector:
         said = len(self.log) if (self.root / "log").exists() else 0
         with (self.root / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tasks.collector", "--config", self.config],
+                [*self.program, "--config", self.config],
                 cwd=self.root,
                 env={**os.environ, "PYTHONPATH": str(TOP), **self.environment},
                 stdin=subprocess.DEVNULL,
@@ -143,11 +145,12 @@ def start_collector(tmp_path: Path) -> Iterator[StartCollector]:
     def start(
         bouncer: Mapping[str, str] | None = None,
         environment: Mapping[str, str] | None = None,
+        program: Sequence[str] = Collector.program,
         **options: object,
     ) -> Collector:
         root = tmp_path / f"collector-{len(started)}"
         root.mkdir()
-        collector = Collector(root, options, bouncer or {}, environment or {})
+        collector = Collector(root, options, bouncer or {}, environment or {}, program)
         started.append(collector)
         collector.start()
         return collector
