@@ -7,9 +7,12 @@ import http.client
 import json
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 import pytest
@@ -121,6 +124,37 @@ def test_no_client_can_claim_another_address(front: Front) -> None:
         for number in range(A_FEW + 2)
     ]
     assert statuses == [200] * A_FEW + [429] * 2
+
+
+class _Looks(BaseHTTPRequestHandler):
+    """In the place of the service: answers, and keeps the headers of requests."""
+
+    seen: ClassVar[list[dict[str, str]]] = []
+
+    def do_POST(self) -> None:
+        self.seen.append({name.lower(): value for name, value in self.headers.items()})
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_: object) -> None:
+        """Not to the test's output."""
+
+
+def test_the_service_is_told_of_the_peer_and_of_nothing_that_a_client_claims(tmp_path: Path) -> None:
+    claims = {"X-Forwarded-For": FORGED, "X-Real-IP": FORGED, "Forwarded": f"for={FORGED}"}
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Looks) as service:
+        threading.Thread(target=service.serve_forever, daemon=True).start()
+        with fronting(tmp_path / "nginx", f"127.0.0.1:{service.server_port}") as front:
+            assert create(front, claims) == (200, {})
+            assert create(front, claims, onion=True) == (200, {})
+        service.shutdown()
+    by_tls, by_tor = _Looks.seen
+    assert by_tls["x-forwarded-for"] == PEER
+    assert not {"x-forwarded-for", "x-real-ip", "forwarded"} & set(by_tor)
+    assert FORGED not in str(by_tls)
 
 
 def test_clients_of_the_onion_service_have_no_address(front: Front) -> None:
