@@ -11,7 +11,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,7 +20,7 @@ HEADER = {
     "software_name": "load", "software_version": "1.0",
     "test_name": "web_connectivity", "test_version": "0.1",
     "probe_asn": "AS64500", "probe_cc": "ZZ", "test_start_time": "2016-08-01 12:00:00",
-    "data_format_version": "0.2.0", "format": "json",
+    "data_format_version": "0.2.0",
 }  # fmt: skip
 #: Seconds between two attempts, and after which a probe that nobody answers gives up.
 PAUSE, PATIENCE = 0.02, 60.0
@@ -44,8 +44,9 @@ class Acknowledged:
 class Probe:
     """One connection, kept alive as long as the service keeps it."""
 
-    def __init__(self, url: str, told: Acknowledged) -> None:
+    def __init__(self, url: str, told: Acknowledged, form: str) -> None:
         place = urlsplit(url)
+        self._form = form
         self._host, self._port = place.hostname or "", place.port or 80
         self._told = told
         self._reader: asyncio.StreamReader | None = None
@@ -91,15 +92,17 @@ class Probe:
         self._reader = self._writer = None
 
     async def create(self) -> str:
-        status, answer, _ = await self.ask("/report", json.dumps(HEADER).encode())
+        status, answer, _ = await self.ask("/report", json.dumps({**HEADER, "format": self._form}).encode())
         assert status == 200, (status, answer)
         report_id = str(json.loads(answer)["report_id"])
         self._told.entries[report_id] = []
         return report_id
 
     async def update(self, report_id: str, entry_id: str, padding: str) -> None:
-        content = {**_CONTENT, "report_id": report_id, "id": entry_id, "padding": padding}
-        body = json.dumps({"content": content, "format": "json"}).encode()
+        content: object = {**_CONTENT, "report_id": report_id, "id": entry_id, "padding": padding}
+        if self._form == "yaml":
+            content = f"---\n{json.dumps(content)}\n...\n"  # which is YAML too
+        body = json.dumps({"content": content, "format": self._form}).encode()
         status, answer, _ = await self.ask(f"/report/{report_id}", body)
         assert status == 200, (status, answer)
         self._told.entries[report_id].append(entry_id)
@@ -127,7 +130,7 @@ async def send_load(
     size: int,
     reports: int = 1,
     sharing: int = 1,
-    close: bool = True,
+    form: str = "json",
 ) -> Acknowledged:
     """``entries`` entries of about ``size`` bytes in all, spread over ``connections``.
 
@@ -144,12 +147,11 @@ async def send_load(
             await probe.update(report_id, f"{report_id}-{number}-{index}", padding)
 
     async def group() -> None:
-        probes = [Probe(url, told) for _ in range(sharing)]
+        probes = [Probe(url, told, form) for _ in range(sharing)]
         for _ in range(reports):
             report_id = await probes[0].create()
             await asyncio.gather(*(one(probe, report_id, number) for number, probe in enumerate(probes)))
-            if close:
-                await probes[0].close(report_id)
+            await probes[0].close(report_id)
         for probe in probes:
             probe.end()
 
@@ -158,16 +160,22 @@ async def send_load(
 
 
 def ids_of(paths: Iterable[Path]) -> Counter[str]:
-    """How often each entry's id stands in these files. A line that is no whole entry is a fault."""
+    """How often each entry's id stands in these files. What is no whole entry is a fault."""
     found: Counter[str] = Counter()
     for path in paths:
-        text = path.read_bytes()
-        assert text.endswith(b"\n"), path.name
-        for line in text.splitlines():
-            entry = json.loads(line)
-            assert len(entry) == len(_CONTENT) + 3, path.name
+        text = path.read_text(encoding="utf-8")
+        assert text.endswith("...\n" if path.suffix == ".yaml" else "\n"), path.name
+        for entry in _yaml_entries(text) if path.suffix == ".yaml" else map(json.loads, text.splitlines()):
+            assert set(entry) == {*_CONTENT, "report_id", "id", "padding"}, path.name
             found[entry["id"]] += 1
     return found
+
+
+def _yaml_entries(text: str) -> Iterator[dict[str, str]]:
+    """All but the header, of a file whose documents all end as they should."""
+    documents = text.split("---\n")[1:]
+    assert all(document.endswith("...\n") for document in documents)
+    return (json.loads(document.removesuffix("...\n")) for document in documents[1:])
 
 
 def assert_complete(told: Acknowledged, archive: Path) -> None:

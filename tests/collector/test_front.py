@@ -70,7 +70,9 @@ def ask(
 def create(
     front: Front, headers: dict[str, str] | None = None, *, onion: bool = False
 ) -> tuple[int, dict[str, object]]:
-    return ask(front, "POST", "/report", json.dumps(HEADER).encode(), headers, onion=onion)
+    return ask(
+        front, "POST", "/report", json.dumps({**HEADER, "format": "json"}).encode(), headers, onion=onion
+    )
 
 
 def test_a_report_goes_through_packed_or_not(front: Front, collector: Collector) -> None:

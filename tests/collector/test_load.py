@@ -28,7 +28,7 @@ def test_many_connections_send_into_one_report(collector: Collector) -> None:
     assert_complete(told, collector.layout.archive)
 
 
-async def _under_load(collector: Collector, kills: int, randomness: random.Random) -> Acknowledged:
+async def _under_load(collector: Collector, form: str, kills: int, randomness: random.Random) -> Acknowledged:
     """Send a load while the service is killed and started again; the pauses between are drawn."""
     load = asyncio.ensure_future(
         send_load(
@@ -38,6 +38,7 @@ async def _under_load(collector: Collector, kills: int, randomness: random.Rando
             size=3000,
             reports=4 * kills,
             sharing=2,
+            form=form,
         )
     )
     for _ in range(kills):
@@ -49,10 +50,11 @@ async def _under_load(collector: Collector, kills: int, randomness: random.Rando
     return await asyncio.wait_for(load, 60 + 10 * kills)
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.full_chaos)])
-def test_kill_9_under_load_loses_and_doubles_nothing(collector: Collector, kills: int) -> None:
+@pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.full_chaos)])
+@pytest.mark.parametrize("form", ["json", "yaml"])
+def test_kill_9_under_load_loses_and_doubles_nothing(collector: Collector, form: str, kills: int) -> None:
     randomness = random.Random(kills)  # noqa: S311
-    told = asyncio.run(_under_load(collector, kills, randomness))
+    told = asyncio.run(_under_load(collector, form, kills, randomness))
     assert told.again > 0, "no kill met a request"
     assert_complete(told, collector.layout.archive)
     collector.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import subprocess
@@ -23,6 +24,19 @@ def test_a_report_by_hand(collector: Collector) -> None:
     assert said == '{"status": "success"}' * 2
     (path,) = [path for path in collector.layout.archive.rglob("*") if path.is_file()]
     assert path.name.endswith("-AS3329-GR-probe-0.2.0.json")
+    assert json.loads(path.read_text()) == {"input": "http://example.org/", "test_keys": {}}
+
+
+def test_an_entry_that_is_packed(collector: Collector, tmp_path: Path) -> None:
+    """With the options that the README names."""
+    (options,) = re.findall(r"^.*Add `([^`]*)` to send an entry packed", SECTION, re.MULTILINE)
+    (block,) = [block for block in BLOCKS if block.startswith("url=")]
+    block = block.replace("http://127.0.0.1:8080", collector.url)
+    plain = re.findall(r"-d ('\{\"format\".*')$", block, re.MULTILINE)[0]
+    block = block.replace(f"-d {plain}", options)
+    (tmp_path / "entry.json.gz").write_bytes(gzip.compress(plain.strip("'").encode()))
+    subprocess.run(["sh", "-euc", block], check=True, capture_output=True, cwd=tmp_path)
+    (path,) = [path for path in collector.layout.archive.rglob("*") if path.is_file()]
     assert json.loads(path.read_text()) == {"input": "http://example.org/", "test_keys": {}}
 
 
