@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -43,19 +44,45 @@ def test_nginx_takes_the_front_as_it_stands(tmp_path: Path) -> None:
     assert "warn" not in done.stderr
 
 
-def test_tor_takes_its_sample(tmp_path: Path) -> None:
-    tor = shutil.which("tor") or "/usr/sbin/tor"
-    if not Path(tor).exists():
+@pytest.fixture
+def tor(tmp_path: Path) -> list[str]:
+    """The command that runs tor with the sample below a directory of this test."""
+    program = shutil.which("tor") or "/usr/sbin/tor"
+    if not Path(program).exists():
         pytest.skip("no tor here: apt-get install tor")
     (tmp_path / "data").mkdir(mode=0o700)
+    tmp_path.chmod(0o700)
     torrc = tmp_path / "torrc"
     torrc.write_text(TORRC.replace("/var/lib/tor", str(tmp_path)).replace("notice syslog", "notice stdout"))
-    command = [tor, "--verify-config", "-f", str(torrc), "--DataDirectory", str(tmp_path / "data")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    # What Debian's service gives it is here too: a control socket, which the sample takes away.
+    defaults = tmp_path / "defaults"
+    defaults.write_text(f"DataDirectory {tmp_path}/data\nControlSocket {tmp_path}/control\nSocksPort 9050\n")
+    return [program, "--defaults-torrc", str(defaults), "-f", str(torrc)]
+
+
+def test_tor_takes_its_sample(tor: list[str]) -> None:
+    done = subprocess.run([*tor, "--verify-config"], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stdout
     assert "Configuration was valid" in done.stdout
     warned = [line for line in done.stdout.splitlines() if "[warn]" in line and "as root" not in line]
     assert not warned, warned
+
+
+def test_tor_makes_an_onion_service_that_nobody_steers(tor: list[str], tmp_path: Path) -> None:
+    """It runs, in its sandbox and without a network: the address is there, and no door to steer it by."""
+    hostname = tmp_path / "ooni-collector" / "hostname"
+    with subprocess.Popen([*tor, "--DisableNetwork", "1"], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            for _ in range(600):
+                if hostname.exists() or process.poll() is not None:
+                    break
+                time.sleep(0.05)
+            assert hostname.exists(), process.communicate(timeout=10)[0]
+            address = hostname.read_text().strip()
+            assert not (tmp_path / "control").exists()
+        finally:
+            process.kill()
+    assert parse_bouncer(f"onion {address}", "").told_collectors()[0]["address"] == f"httpo://{address}"
 
 
 def test_systemd_takes_its_sample_and_finds_little_exposed(tmp_path: Path) -> None:
