@@ -113,6 +113,9 @@ def test_memory_is_bounded_and_idle_addresses_are_forgotten(monkeypatch: pytest.
     assert allowed.addresses == 100
     for _ in range(25):
         refusal_of(allowed, b"999")
+    for number in range(150):  # those who were silent for longest go, not this one
+        refusal_of(allowed, b"fresh %d" % number)
+        assert refusal_of(allowed, b"999") is not None
     clock.now += 9
     allowed.forget()
     assert refusal_of(allowed, b"999") is None
