@@ -32,5 +32,6 @@ Commands (each has --help):
     luigi --module tasks.rename RenameReports --bucket-date 2016-08-01
     python -m tasks.cleanup [FIRST LAST]        free raw files that the backup holds; --verify: look at it
     python -m tasks.mirror                      on the mirror machine: pull what was published
+    python -m tasks.collector --config FILE     ooni-collector: on a collector, take reports from probes
     python -m tasks.database ACTION             the embedded PostgreSQL: start, stop, status, url, psql
 """
