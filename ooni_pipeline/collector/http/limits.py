@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from ooni_pipeline.collector.http.answers import RETRY_AFTER, RefusedError
 
@@ -56,6 +57,8 @@ class Limits:
         self._all = Bucket(rate, steady())
         self._buckets: OrderedDict[bytes, Bucket] = OrderedDict()
         self._reports: dict[bytes, set[str]] = {}
+        #: Reports that are being made, which are not open yet.
+        self._opening: Counter[bytes] = Counter()
 
     def request(self, key: bytes | None) -> None:
         """Count a request of an address (None: of nobody in particular). Raises RefusedError 429."""
@@ -72,13 +75,28 @@ class Limits:
             _refuse(bucket.take(self._rate_per_address, now))
         _refuse(self._all.take(self._rate, now))
 
-    def may_open(self, key: bytes | None) -> None:
-        """Whether an address may open one more report. Raises RefusedError 429."""
-        if key is None or len(self._reports.get(key, ())) < self._reports_per_address:
+    @contextmanager
+    def opening(self, key: bytes | None) -> Iterator[None]:
+        """While an address opens one more report, which :meth:`opened` tells in the end. Raises RefusedError
+        429 where it has enough, with those that it opens at the same time."""
+        if key is None:
+            yield
             return
-        self._reports[key] = {report for report in self._reports[key] if self._is_open(report)}
-        if len(self._reports[key]) >= self._reports_per_address:
-            raise RefusedError(429, "too-many-open-reports", retry_after=RETRY_AFTER)
+        if self._of(key) >= self._reports_per_address:
+            still = {report for report in self._reports.get(key, ()) if self._is_open(report)}
+            self._reports[key] = still
+            if self._of(key) >= self._reports_per_address:
+                raise RefusedError(429, "too-many-open-reports", retry_after=RETRY_AFTER)
+        self._opening[key] += 1
+        try:
+            yield
+        finally:
+            self._opening[key] -= 1
+            if not self._opening[key]:
+                del self._opening[key]
+
+    def _of(self, key: bytes) -> int:
+        return len(self._reports.get(key, ())) + self._opening[key]
 
     def opened(self, key: bytes | None, report_id: str) -> None:
         """An address has opened a report."""

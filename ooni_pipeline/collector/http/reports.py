@@ -6,9 +6,11 @@ entries are kept as they were sent.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from fastapi import APIRouter
@@ -16,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ooni_pipeline.collector.bouncer import Bouncer
+from ooni_pipeline.collector.header import ReportHeader
 from ooni_pipeline.collector.http import descriptions, fields
 from ooni_pipeline.collector.http.answers import RETRY_AFTER, RefusedError, answer, invalid
 from ooni_pipeline.collector.http.body import Room
@@ -55,6 +58,7 @@ class Reports:
         self._bouncer = bouncer
         self._clock = clock
         self._most_open = most_open
+        self._opening = 0
 
     async def create(self, request: Request) -> dict[str, Any]:
         """Make a report: what the client is answered."""
@@ -64,13 +68,27 @@ class Reports:
             header = fields.report_header(sent, self._clock())
             helper = fields.test_helper(sent)
             address = None if helper is None else self._bouncer.helper_address(helper)
-            if self._reception.open_reports >= self._most_open:
-                raise RefusedError(503, "too-many-open-reports", retry_after=RETRY_AFTER)
-            self._limits.may_open(key)
-            report_id = await self._reception.create(header)
-        self._limits.opened(key, report_id)
+            # To its end also where the client goes away meanwhile: else such a report would count for nobody.
+            report_id = await asyncio.shield(self._open(key, header))
         told = {"backend_version": BACKEND_VERSION, "supported_formats": FORMATS, "report_id": report_id}
         return told if address is None else {**told, "test_helper_address": address}
+
+    async def _open(self, key: bytes | None, header: ReportHeader) -> str:
+        with self._one_more(), self._limits.opening(key):
+            report_id = await self._reception.create(header)
+            self._limits.opened(key, report_id)
+            return report_id
+
+    @contextmanager
+    def _one_more(self) -> Iterator[None]:
+        """While a report is being made. Those that are made at the same time count, too."""
+        if self._reception.open_reports + self._opening >= self._most_open:
+            raise RefusedError(503, "too-many-open-reports", retry_after=RETRY_AFTER)
+        self._opening += 1
+        try:
+            yield
+        finally:
+            self._opening -= 1
 
     async def update(self, request: Request, report_id: str | None) -> None:
         """Take one entry, into the report of the URL or, in the first generation, of the body."""

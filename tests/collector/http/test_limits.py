@@ -128,16 +128,19 @@ def test_open_reports_of_an_address() -> None:
     clock, opened = Clock(), {"1", "2", "3"}
     allowed = made(clock, open_=opened)
     for report in ("1", "2", "3"):
-        allowed.may_open(b"a")
-        allowed.opened(b"a", report)
-        allowed.opened(None, report)
-    with pytest.raises(RefusedError) as refused:
-        allowed.may_open(b"a")
+        with allowed.opening(b"a"):
+            allowed.opened(b"a", report)
+            allowed.opened(None, report)
+    with pytest.raises(RefusedError) as refused, allowed.opening(b"a"):
+        pass
     assert refused.value.status == 429 and refused.value.headers["Retry-After"]
-    allowed.may_open(b"b")
-    allowed.may_open(None)
+    with allowed.opening(b"b"), allowed.opening(None):
+        pass
     opened.remove("2")  # closed, or archived because it was silent
-    allowed.may_open(b"a")
+    with allowed.opening(b"a"), pytest.raises(RefusedError), allowed.opening(b"a"):
+        pass
+    with allowed.opening(b"a"):  # the one before came to nothing
+        pass
     opened.clear()
     allowed.forget()
     assert allowed.addresses == 0
