@@ -20,6 +20,8 @@ _BLANK_RUN = re.compile(f"[{_BLANKS}]*")
 _ONE_LINE = str.maketrans("\r\n", "  ")
 #: Each array or object in a body costs 60 bytes or more while it is read: the pipeline takes none with more.
 _MOST_CONTAINERS = MAX_NODES
+#: So many members of one object are told apart: an entry has some dozens, and each costs 250 bytes.
+_MOST_MEMBERS = 100_000
 #: Below this a body cannot hold that many.
 _SMALL = 2 * _MOST_CONTAINERS
 
@@ -136,6 +138,8 @@ def _members(text: str, at: int, content: bool) -> tuple[Members, int]:
             at = _after_blanks(text, at)
         if text[at] == "}":
             return Members(text, members, inner), at + 1
+        if len(members) >= _MOST_MEMBERS:
+            raise ValueError
         if text[at] != ",":
             raise ValueError
         at = at + 2 if text[at + 1] == " " else at + 1

@@ -17,6 +17,9 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 #: Requests that may wait behind one that is being answered. Nobody has a reason to send two at once, and each
 #: that waits takes a hundred times the memory of its bytes.
 _MOST_WAITING = 32
+#: Bytes of a request beside its body: its head, or what stands between and after the chunks of a body. Every
+#: byte of a body makes up for so many, so that small chunks are taken.
+_LONGEST_HEAD, _FOR_A_BYTE = 64 * 1024, 8
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class PatientProtocol(HttpToolsProtocol):
     _last: float | None = None
     #: When the transport is given up whose client does not read.
     _unread_by: float | None = None
+    #: What came since the last head or body was whole and is no body: uvicorn would keep all of it.
+    _beside: int = 0
     _task: asyncio.Task[None] | None = None
     _answering: RequestResponseCycle | None = None
 
@@ -62,10 +67,22 @@ class PatientProtocol(HttpToolsProtocol):
             self._deadline = min(self._last, self.loop.time() + self.patience.pause_timeout)
         elif self._deadline is None and (self.cycle is None or self.cycle.response_complete):
             self._deadline = self.loop.time() + self.patience.head_timeout
+        self._beside += len(data)
         super().data_received(data)
+        if self._beside > _LONGEST_HEAD and not self.transport.is_closing():
+            self._turn_away(431, "request-head-too-large")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._last is None:  # what follows a body in chunks is no header, whatever it calls itself
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        self._beside = max(0, self._beside - _FOR_A_BYTE * len(body))
+        super().on_body(body)
 
     def on_headers_complete(self) -> None:
         now = self.loop.time()
+        self._beside = 0
         self._last = now + self.patience.body_timeout
         self._deadline = now + self.patience.pause_timeout
         super().on_headers_complete()
@@ -75,6 +92,7 @@ class PatientProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._deadline = self._last = None
+        self._beside = 0
         if self.cycle.response_complete:  # long ago; uvicorn no longer waits for the next request by now
             self._deadline = self.loop.time() + self.patience.head_timeout
         super().on_message_complete()
@@ -97,12 +115,17 @@ class PatientProtocol(HttpToolsProtocol):
         """Nothing: who asks for another protocol is served with this one."""
 
     def send_400_response(self, msg: str) -> None:
-        """What is no HTTP is answered as all that is refused; after what was asked before it."""
+        """What is no HTTP is answered as all that is refused."""
+        self._turn_away(400, "invalid-request")
+
+    def _turn_away(self, status: int, text: str) -> None:
+        """Take nothing more of this client, and say so; not where that would be read as the answer to what it
+        asked before: that one is answered, and then the connection ends."""
         if self.cycle is not None and not self.cycle.response_complete and self._last is None:
             self.cycle.keep_alive = False
             self.flow.pause_reading()
         else:
-            self._say(400, "invalid-request")
+            self._say(status, text)
 
     def close_if_overdue(self, now: float) -> None:
         """Close the connection when its deadline has passed: with 408 where it owes us a body, without a word
