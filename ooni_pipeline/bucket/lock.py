@@ -52,6 +52,23 @@ def hold(path: Path) -> BinaryIO:
     return file
 
 
+def hold_directory(path: Path) -> int:
+    """Hold the directory ``path`` alone, by itself: a lock file can be removed, or be another one elsewhere.
+
+    Returns a descriptor, which holds it until it is closed. Raises BlockingIOError at once where somebody
+    else has it. A file system that locks no directories lets everybody have it.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise BlockingIOError(f"{path} is held by another process, although its lock file is not") from None
+    except OSError:
+        pass
+    return descriptor
+
+
 def _sign(file: BinaryIO) -> None:
     """Leave our process id in the lock. It only informs: on a full disk the lock holds without it."""
     with contextlib.suppress(OSError):

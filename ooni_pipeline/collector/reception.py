@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Callable
-from typing import BinaryIO, Literal
+from typing import Literal
 
-from ooni_pipeline.bucket.lock import hold
+from ooni_pipeline.bucket.lock import hold, hold_directory
 from ooni_pipeline.collector.appending import Appending
 from ooni_pipeline.collector.counts import ReceptionCounts
 from ooni_pipeline.collector.crew import Crew
@@ -38,15 +40,15 @@ class Reception:
     def __init__(
         self,
         layout: CollectorLayout,
-        lock: BinaryIO,
+        locks: contextlib.ExitStack,
         clock: Callable[[], float],
         steady: Callable[[], float],
         stale_seconds: float,
         keep_free_bytes: int,
     ) -> None:
-        """Use :meth:`open`."""
+        """Use :meth:`open`. ``locks`` are those of the directory, to be closed in the end."""
         self.counts = ReceptionCounts()
-        self._lock = lock
+        self._locks = locks
         self._clock = clock
         self._steady = steady
         self._stale_seconds = stale_seconds
@@ -84,7 +86,10 @@ class Reception:
         """
         layout.prepare()
         try:
-            lock = hold(layout.lock)
+            with contextlib.ExitStack() as taken:
+                taken.enter_context(hold(layout.lock))
+                taken.callback(os.close, hold_directory(layout.staging))
+                locks = taken.pop_all()
         except BlockingIOError as error:
             raise CollectorBusyError(f"{error}: one collector works in a directory; stop that one") from None
         except OSError as error:
@@ -92,7 +97,7 @@ class Reception:
                 f"[collector] directory: cannot write {layout.lock} ({error.strerror}); give the directory "
                 "to the account that runs ooni-collector"
             ) from None
-        reception = cls(layout, lock, clock, steady or clock, stale_seconds, keep_free_bytes)
+        reception = cls(layout, locks, clock, steady or clock, stale_seconds, keep_free_bytes)
         try:
             reception._go_on(await reception._crew.in_thread(recover, reception._staging, clock()))
         except BaseException:
@@ -219,7 +224,7 @@ class Reception:
             await report.until_idle()
         await self._crew.end()
         self._staging.close()
-        self._lock.close()
+        self._locks.close()
 
     def _check_not_shut(self) -> None:
         if self._is_shut:

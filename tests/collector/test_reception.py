@@ -476,6 +476,18 @@ def test_one_collector_works_in_a_directory(layout: CollectorLayout) -> None:
     run(work())
 
 
+def test_one_collector_works_in_a_directory_whose_lock_was_removed(layout: CollectorLayout) -> None:
+    async def work() -> None:
+        reception = await opened(layout)
+        layout.lock.unlink()
+        with pytest.raises(CollectorBusyError, match="another process"):
+            await opened(layout)
+        await reception.shut()
+        await (await opened(layout)).shut()
+
+    run(work())
+
+
 def test_nothing_is_taken_after_the_end(layout: CollectorLayout, gate: Gate) -> None:
     async def work() -> str:
         reception = await opened(layout)
