@@ -1,8 +1,11 @@
 """The bouncer: which collector and which test helpers a probe is sent to, from the lines of ``[bouncer]``.
 
 Pure: a parsed request goes in, the answer comes out, both as plain JSON values. Every collector takes every
-test (there is no policy), so the answer is the same for all probes. What a probe said comes back only where
-it has the shape of what it should be; what it said is in no error.
+test (there is no policy), so the answer is the same for all probes but for onion addresses: the probes that
+ask this way are old, and ooniprobe 2.3.0 knows an onion address by its 16 characters. Of the 56 that such
+addresses have today it says that they are none, and runs no test at all. So these are told to who came by
+one (:meth:`Bouncer.told_to`), and to all when there is nothing else. The lists of today name everything. What
+a probe said comes back only where it has the shape of what it should be; what it said is in no error.
 """
 
 from __future__ import annotations
@@ -28,6 +31,10 @@ _PORT = r"(?::\d{1,5})?"
 _HOST = rf"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{{0,253}}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{{2,45}}\]){_PORT}"
 _PATH = r"(?:/[A-Za-z0-9._~/-]{0,200})?"
 _ONION_HOST = re.compile(rf"(?:httpo://|http://)?((?:[a-z2-7]{{16}}|[a-z2-7]{{56}})\.onion{_PORT})/?")
+#: An onion address of today, in what is told of it or in the Host of a request.
+_LONG_ONION = re.compile(
+    rf"(?:https?://|httpo://)?(?:[a-z0-9-]+\.)*[a-z2-7]{{56}}\.onion{_PORT}(?:/.*)?", re.IGNORECASE
+)
 _FRONT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,253}[A-Za-z0-9])?")
 #: type -> what its address must be, and how that is told.
 _ADDRESSES = {
@@ -75,6 +82,15 @@ class Bouncer:
 
     collectors: tuple[Service, ...] = ()
     test_helpers: Mapping[str, tuple[Service, ...]] = field(default_factory=dict)
+
+    def told_to(self, host: str | None) -> Bouncer:
+        """What an old probe may hear of it, by the name that it asked (the Host of its request)."""
+        if host is not None and _LONG_ONION.fullmatch(host):
+            return self
+        return Bouncer(
+            _known_of_old(self.collectors),
+            {name: _known_of_old(services) for name, services in self.test_helpers.items()},
+        )
 
     def told_collectors(self) -> list[dict[str, str]]:
         """GET /api/v1/collectors."""
@@ -158,6 +174,11 @@ def parse_bouncer(collectors: str, test_helpers: str) -> Bouncer:
             )
         helpers[name] = (*helpers.get(name, ()), _service(words, _HELPER_TYPES, place))
     return Bouncer(tuple(services), helpers)
+
+
+def _known_of_old(services: tuple[Service, ...]) -> tuple[Service, ...]:
+    """Without the onion addresses of today, unless there are no others."""
+    return tuple(one for one in services if not _LONG_ONION.fullmatch(one.address)) or services
 
 
 def _lines(option: str, text: str) -> list[tuple[str, list[str]]]:

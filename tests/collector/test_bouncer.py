@@ -96,6 +96,46 @@ def test_lists_of_today() -> None:
     }
 
 
+BOTH = parse_bouncer(
+    f"onion {V3}.onion\nhttps https://c.example\nonion abcdefghijklmnop.onion:81",
+    f"web-connectivity legacy http://{V3}.onion/\nweb-connectivity https https://h.example\n"
+    f"dns legacy {V3}.onion:57004",
+)
+
+
+@pytest.mark.parametrize("host", [None, "", "c.example", "127.0.0.1:8080", "abcdefghijklmnop.onion", "onion"])
+def test_an_onion_address_of_today_is_not_told_to_who_may_not_know_its_form(host: str | None) -> None:
+    """ooniprobe 2.3.0 takes it for none, wherever it stands in the answer, and runs no test."""
+    request = asked(**{"test-helpers": ["web-connectivity", "dns"]})
+    (test,) = BOTH.told_to(host).net_tests(request)["net-tests"]
+    assert test["collector"] == "httpo://abcdefghijklmnop.onion:81"
+    assert [one["type"] for one in test["collector-alternate"]] == ["https", "onion"]
+    assert test["test-helpers"] == {"web-connectivity": "https://h.example", "dns": f"{V3}.onion:57004"}
+    assert test["test-helpers-alternate"]["web-connectivity"] == [
+        {"type": "https", "address": "https://h.example"}
+    ]
+    (usual,) = BOUNCER.told_to(host).net_tests(asked())["net-tests"]
+    assert usual["collector"] == "https://c.example:4443"
+    assert usual["collector-alternate"] == [TOLD[0], TOLD[2]]
+
+
+@pytest.mark.parametrize("host", [f"{V3}.onion", f"{V3.upper()}.ONION:8080", f"www.{V3}.onion"])
+def test_who_came_by_an_onion_address_of_today_hears_of_it(host: str) -> None:
+    """ooniprobe 1.3.2 knows no https, and takes any onion address that its tor knows."""
+    assert BOUNCER.told_to(host) == BOUNCER
+    (test,) = BOUNCER.told_to(host).net_tests(asked())["net-tests"]
+    assert test["collector"] == f"httpo://{V3}.onion"
+
+
+def test_an_onion_address_of_today_is_told_when_there_is_no_other() -> None:
+    (test,) = (
+        parse_bouncer(f"onion {V3}.onion", "")
+        .told_to("c.example")
+        .net_tests(asked(**{"test-helpers": []}))["net-tests"]
+    )
+    assert test["collector"] == f"httpo://{V3}.onion"
+
+
 def test_what_is_not_said_is_empty() -> None:
     for nothing in ({}, {"input-hashes": None, "test-helpers": None}):
         request = {"net-tests": [{"name": "x", "version": "1", **nothing}]}

@@ -26,6 +26,7 @@ FORGED = "203.0.113.9"
 #: Where our clients come from, as nginx sees them.
 PEER = "192.0.2.77"
 CANARY = "Canary-of-somebody"
+ONION = f"{'a' * 56}.onion"
 A_FEW = 6
 MIB = 1024 * 1024
 
@@ -151,11 +152,12 @@ def test_the_service_is_told_of_the_peer_and_of_nothing_that_a_client_claims(tmp
         threading.Thread(target=service.serve_forever, daemon=True).start()
         with fronting(tmp_path / "nginx", f"127.0.0.1:{service.server_port}") as front:
             assert create(front, claims) == (200, {})
-            assert create(front, claims, onion=True) == (200, {})
+            assert create(front, {**claims, "Host": ONION}, onion=True) == (200, {})
         service.shutdown()
     by_tls, by_tor = _Looks.seen
     assert by_tls["x-forwarded-for"] == PEER
     assert not {"x-forwarded-for", "x-real-ip", "forwarded"} & set(by_tor)
+    assert by_tor["host"] == ONION  # the bouncer asks
     assert FORGED not in str(by_tls)
 
 

@@ -91,17 +91,20 @@ def router(bouncer: Bouncer, intake: Intake) -> APIRouter:
     """The routes."""
     routes = APIRouter(tags=["bouncer"])
 
+    def told_to(request: Request) -> Bouncer:
+        return bouncer.told_to(request.headers.get("host"))
+
     @routes.post("/bouncer/net-tests", **_NET_TESTS)
     async def net_tests(request: Request) -> Response:
-        return answer(bouncer.net_tests(await intake.value(request)))
+        return answer(told_to(request).net_tests(await intake.value(request)))
 
     @routes.post("/bouncer/test-helpers", **_TEST_HELPERS)
     async def test_helpers(request: Request) -> Response:
-        return answer(bouncer.test_helpers_of(await intake.value(request)))
+        return answer(told_to(request).test_helpers_of(await intake.value(request)))
 
     @routes.post("/bouncer", **_EITHER)
     async def either(request: Request) -> Response:
-        return answer(bouncer.either(await intake.value(request)))
+        return answer(told_to(request).either(await intake.value(request)))
 
     @routes.get("/api/v1/collectors", **_COLLECTORS)
     async def collectors() -> Response:

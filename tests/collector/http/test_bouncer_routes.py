@@ -90,6 +90,26 @@ def test_without_collectors_there_is_none(start_collector: StartCollector) -> No
     assert ask(empty, "/bouncer/test-helpers", {"test-helpers": []}) == none
 
 
+@pytest.mark.parametrize("path", ["/bouncer/net-tests", "/bouncer/test-helpers", "/bouncer"])
+def test_an_onion_address_of_today_goes_to_who_came_by_one(
+    start_collector: StartCollector, path: str
+) -> None:
+    """ooniprobe 2.3.0, which comes by https, stops at the sight of it; 1.3.2 comes by onion and needs it."""
+    onion = f"{'a' * 56}.onion"
+    both = start_collector(bouncer={"collectors": f"\n    onion {onion}\n    https https://c.example"})
+    tests = {"net-tests": [{**NET_TEST, "test-helpers": []}]}
+    body = {"test-helpers": []} if "helpers" in path else tests
+
+    def told(host: str) -> str:
+        reply = client.ask(both.url, "POST", path, body, headers={"Host": host})
+        assert reply.status == 200
+        return str(reply.body)
+
+    assert onion not in told("c.example") and "https://c.example" in told("c.example")
+    assert f"'collector': 'httpo://{onion}'" in told(onion)
+    assert onion in str(ask(both, "/api/v1/collectors")[1])
+
+
 def test_a_report_is_told_where_its_helper_is(collector: Collector) -> None:
     create = {"software_name": "x", "software_version": "1", "test_name": "tcp_connect", "test_version": "1"}
     status, told = ask(collector, "/report", {**create, "test_helper": "tcp-echo"})
