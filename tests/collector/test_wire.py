@@ -6,14 +6,15 @@ import gzip
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 import zstandard
 
 from ooni_pipeline.report.names import parse_report_name
-from tests.collector.wire_log import LOGS, Exchange, Reply, Run, replay, runs, send
-from tests.parts.collector import Collector
+from tests.collector.wire_log import BOUNCER_LOGS, LOGS, Exchange, Reply, Run, exchanges, replay, runs, send
+from tests.parts.collector import Collector, StartCollector
 
 RUNS = [(log, number) for log in LOGS for number in range(len(runs(log)))]
 
@@ -146,3 +147,37 @@ def test_an_old_client_reads_the_reply_to_each_update(collector: Collector) -> N
     again = ask(collector.url, "POST", f"/report/{report_id}/close", {}, b"")
     assert (again.status, again.json()) == (404, {"error": "report-not-found"})
     assert len(seen) == 4
+
+
+#: What the genuine bouncer of the logs was set up with.
+AS_THERE = {
+    "collectors": "\n    onion httpo://abcdefghijklmnop.onion\n    https https://collector.example",
+    "test_helpers": "\n    dns legacy 127.0.0.1:18257\n    web-connectivity legacy http://127.0.0.1:18281"
+    "\n    web-connectivity https https://collector.example:4443",
+}
+
+
+def net_test(reply: Reply) -> dict[str, Any]:
+    """The one that was asked for."""
+    (told,) = json.loads(reply.body)["net-tests"]
+    return dict(told)
+
+
+@pytest.mark.parametrize("log", BOUNCER_LOGS, ids=lambda log: str(log.stem))
+def test_a_genuine_client_is_sent_where_it_was_sent(start_collector: StartCollector, log: Path) -> None:
+    """The same collector and helpers. Ours lists the first again among the others: clients put up with it."""
+    collector = start_collector(bouncer=AS_THERE)
+    for exchange in exchanges(log):
+        reply = send(collector.url, exchange.method, exchange.path, exchange.headers, exchange.body)
+        assert (reply.status, reply.headers["content-type"]) == (exchange.reply.status, "application/json")
+        if exchange.method == "GET":
+            # 2.3.0 looks whether its collector is there: any other text, or none, and it is not.
+            assert reply.json() == exchange.reply.json() == {"error": 404}
+            continue
+        told, before = net_test(reply), net_test(exchange.reply)
+        assert told.keys() == before.keys()
+        for key in ("name", "version", "input-hashes", "collector", "test-helpers"):
+            assert told[key] == before[key]
+        assert all(one in told["collector-alternate"] for one in before["collector-alternate"])
+        for name, others in before["test-helpers-alternate"].items():
+            assert all(one in told["test-helpers-alternate"][name] for one in others)

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 LOGS = sorted((FIXTURES / "wire").glob("*.log"))
+BOUNCER_LOGS = sorted((FIXTURES / "wire" / "bouncer").glob("*.log"))
 STORED = FIXTURES / "demo" / "collector" / "archive"
 
 _EXCHANGE = re.compile(
