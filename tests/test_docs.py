@@ -44,7 +44,7 @@ def test_luigi_commands(command: str) -> None:
     module = importlib.import_module(words[1])
     task = getattr(module, words[2])
     known = {f"--{name.replace('_', '-')}" for name, _ in task.get_params()}
-    known |= {"--log-level", "--local-scheduler"}
+    known |= {"--log-level", "--local-scheduler", "--no-lock"}
     known |= {f"--retcode-{name.replace('_', '-')}" for name, _ in retcode.get_params()}  # type: ignore[no-untyped-call]
     # luigi's way to give an option to a task below
     below = SanitiseReports.get_params()  # type: ignore[no-untyped-call]

@@ -38,6 +38,15 @@ def test_a_night_is_silent_and_a_second_run_changes_nothing(tmp_path: Path) -> N
     )  # fmt: skip
 
 
+def test_what_another_account_left_in_tmp_is_in_nobodys_way(tmp_path: Path) -> None:
+    machine = CollectorMachine(tmp_path)
+    # Luigi's own lock, which root makes who tries it by hand; this one root cannot write to either.
+    (tmp_path / "luigi").write_bytes(b"")
+    put(machine.layout, "a.json", json_report())
+    assert machine.rename(DATE) == ""
+    assert there(machine.layout.renamed) == [NAME]
+
+
 def test_what_was_set_aside_is_told_once_and_names_nothing_of_it(tmp_path: Path) -> None:
     machine = CollectorMachine(tmp_path)
     layout = machine.layout

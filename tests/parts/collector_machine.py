@@ -42,12 +42,13 @@ class CollectorMachine:
     def start_rename(self, bucket_date: dt.date, *more: str) -> subprocess.Popen[str]:
         """Start RenameReports as cron does and return at once."""
         return subprocess.Popen(
-            ["sh", "-c", command(bucket_date, "--lock-pid-dir", str(self.root / "luigi-lock"), *more)],
+            ["sh", "-c", command(bucket_date, *more)],
             env={
                 "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
                 "HOME": os.environ.get("HOME", "/"),
                 "PYTHONPATH": str(TOP),
                 "LUIGI_CONFIG_PATH": str(self.root / "luigi.cfg"),
+                "TMPDIR": str(self.root),
             },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
