@@ -102,9 +102,7 @@ class Bouncer:
 
     def helper_address(self, name: object) -> str:
         """Where a test helper is, for those who know one address alone; 404 when it is not known."""
-        services = self._helper(name)
-        legacy = [service for service in services if service.type == LEGACY]
-        return (legacy or services)[0].address
+        return _first(self._helper(name), LEGACY).address
 
     def net_tests(self, request: object) -> dict[str, Any]:
         """POST /bouncer/net-tests: the collector and the test helpers of each test that is asked for."""
@@ -137,17 +135,17 @@ class Bouncer:
             "input-hashes": [_shaped(one, "input-hash") for one in hashes],
             "test-helpers": {str(name): self.helper_address(name) for name in helpers},
             "test-helpers-alternate": {
-                str(name): [one.told() for one in self._helper(name)] for name in helpers
+                str(name): others for name in helpers if (others := _others(self._helper(name), LEGACY))
             },
         }
-        return {**answer, "collector": self._collector(), "collector-alternate": self.told_collectors()}
+        collector = self._collector()
+        return {**answer, "collector": collector, "collector-alternate": _others(self.collectors, ONION)}
 
     def _collector(self) -> str:
         """The one for who reads one address alone: the onion service, else the first."""
         if not self.collectors:
             raise BouncerRefusalError(404, "collector-not-found")
-        onions = [service for service in self.collectors if service.type == ONION]
-        return (onions or self.collectors)[0].address
+        return _first(self.collectors, ONION).address
 
     def _helper(self, name: object) -> tuple[Service, ...]:
         services = self.test_helpers.get(_shaped(name, "test-helper"))
@@ -179,6 +177,18 @@ def parse_bouncer(collectors: str, test_helpers: str) -> Bouncer:
 def _known_of_old(services: tuple[Service, ...]) -> tuple[Service, ...]:
     """Without the onion addresses of today, unless there are no others."""
     return tuple(one for one in services if not _LONG_ONION.fullmatch(one.address)) or services
+
+
+def _first(services: tuple[Service, ...], old: str) -> Service:
+    """The one for who reads one address alone: of the type that probes of old know, else the first."""
+    return next((service for service in services if service.type == old), services[0])
+
+
+def _others(services: tuple[Service, ...], old: str) -> list[dict[str, str]]:
+    """Those for who chooses by type: without the first where it is ``old``, which is told apart from them, as
+    the genuine bouncer did. One of another type stays: measurement-kit looks for https here alone."""
+    first = _first(services, old)
+    return [one.told() for one in services if one is not first or one.type != old]
 
 
 def _lines(option: str, text: str) -> list[tuple[str, list[str]]]:

@@ -55,9 +55,9 @@ def test_a_test_gets_its_collector_and_its_helpers() -> None:
                 "version": "0.1",
                 "input-hashes": [HASH],
                 "test-helpers": {"tcp-echo": "192.0.2.7:57001"},
-                "test-helpers-alternate": {"tcp-echo": [{"type": "legacy", "address": "192.0.2.7:57001"}]},
+                "test-helpers-alternate": {},
                 "collector": f"httpo://{V3}.onion",
-                "collector-alternate": TOLD,
+                "collector-alternate": [TOLD[0], TOLD[2]],
             }
         ]
     }
@@ -69,6 +69,20 @@ def test_who_reads_one_address_gets_the_legacy_one_else_the_first() -> None:
     no_onion = parse_bouncer("https https://a.example\nhttp http://127.0.0.1:8080", "")
     (test,) = no_onion.net_tests(asked(**{"test-helpers": []}))["net-tests"]
     assert test["collector"] == "https://a.example"
+
+
+def test_the_others_are_those_that_were_not_told_but_for_who_looks_for_https_there_alone() -> None:
+    names = ["http-return-json-headers", "web-connectivity"]
+    (test,) = BOUNCER.net_tests(asked(**{"test-helpers": names}))["net-tests"]
+    helpers = test["test-helpers-alternate"]
+    assert [one["type"] for one in helpers["http-return-json-headers"]] == ["https", "cloudfront"]
+    assert helpers["web-connectivity"] == [
+        {"type": "onion", "address": "httpo://abcdefghijklmnop.onion:8080"}
+    ]
+    (test,) = parse_bouncer("https https://a.example", "").net_tests(asked(**{"test-helpers": []}))[
+        "net-tests"
+    ]
+    assert test["collector-alternate"] == [{"type": "https", "address": "https://a.example"}]
 
 
 def test_helpers_are_told_with_their_collector() -> None:
@@ -109,7 +123,7 @@ def test_an_onion_address_of_today_is_not_told_to_who_may_not_know_its_form(host
     request = asked(**{"test-helpers": ["web-connectivity", "dns"]})
     (test,) = BOTH.told_to(host).net_tests(request)["net-tests"]
     assert test["collector"] == "httpo://abcdefghijklmnop.onion:81"
-    assert [one["type"] for one in test["collector-alternate"]] == ["https", "onion"]
+    assert test["collector-alternate"] == [{"type": "https", "address": "https://c.example"}]
     assert test["test-helpers"] == {"web-connectivity": "https://h.example", "dns": f"{V3}.onion:57004"}
     assert test["test-helpers-alternate"]["web-connectivity"] == [
         {"type": "https", "address": "https://h.example"}

@@ -24,7 +24,7 @@ TOLD = {
     "test-helpers": {"web-connectivity": "https://h.example"},
     "test-helpers-alternate": {"web-connectivity": [{"type": "https", "address": "https://h.example"}]},
     "collector": ONION,
-    "collector-alternate": COLLECTORS,
+    "collector-alternate": COLLECTORS[:1],
 }
 TOLD_HELPER = {
     "tcp-echo": {"address": "192.0.2.7:57001", "collector": ONION},
