@@ -58,8 +58,9 @@ def read_configuration(path: Path) -> None:
         raise ConfigurationError(f"{path}{where} is no configuration file: {type(error).__name__}") from None
 
 
-def configured() -> tuple[CollectorSettings | None, Bouncer | None, list[str]]:
-    """What the configuration says, and a line for each of its faults."""
+def configured(only_looks: bool) -> tuple[CollectorSettings | None, Bouncer | None, list[str]]:
+    """What the configuration says, and a line for each of its faults. Who ``only_looks``, perhaps as root,
+    makes no directory, which the service could not write to."""
     faults = []
     service = names = None
     try:
@@ -73,10 +74,11 @@ def configured() -> tuple[CollectorSettings | None, Bouncer | None, list[str]]:
         faults.append(str(error))
     if service is not None and service.directory.is_absolute():
         try:
-            CollectorLayout(service.directory).prepare()
+            layout = CollectorLayout(service.directory)
+            layout.check() if only_looks else layout.prepare()
         except ConfigurationError as error:
             faults.append(str(error))
-    return service, names, faults
+    return service, names, list(dict.fromkeys(faults))
 
 
 class _Log(logging.Formatter):
@@ -134,7 +136,7 @@ def main() -> int:
     keep_inside()
     try:
         read_configuration(arguments.config)
-        service, names, faults = configured()
+        service, names, faults = configured(arguments.check)
     except ConfigurationError as error:
         service, names, faults = None, None, [str(error)]
     for fault in faults:

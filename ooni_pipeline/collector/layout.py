@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,11 +72,28 @@ class CollectorLayout:
                 if place.stat().st_mode & 0o077:
                     place.chmod(0o700)
         except OSError as error:
-            raise ConfigurationError(
-                f"[collector] directory = {self.directory}: cannot make {error.filename} ({error.strerror}); "
-                "make it as root and give it to the account that runs ooni-collector"
-            ) from None
+            raise self._cannot_make(error.filename, error.strerror or type(error).__name__) from None
         self.check_one_file_system()
+
+    def check(self) -> None:
+        """Makes nothing. Raises ConfigurationError for what can be seen that :meth:`prepare` would refuse."""
+        place = self.directory
+        while not os.path.lexists(place):
+            place = place.parent
+        for found in (place, self.staging, self.archive, self.quarantine):
+            if found.is_dir():
+                if not os.access(found, os.W_OK | os.X_OK):
+                    raise self._cannot_make(found, os.strerror(errno.EACCES))
+            elif os.path.lexists(found):
+                raise self._cannot_make(found, os.strerror(errno.ENOTDIR))
+        if self.directory.is_dir():
+            self.check_one_file_system()
+
+    def _cannot_make(self, what: object, why: str) -> ConfigurationError:
+        return ConfigurationError(
+            f"[collector] directory = {self.directory}: cannot make {what} ({why}); "
+            "make it as root and give it to the account that runs ooni-collector"
+        )
 
     def check_one_file_system(self) -> None:
         """Raises ConfigurationError where one of the directories that are there lies on another disk."""

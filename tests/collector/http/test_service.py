@@ -49,6 +49,18 @@ def test_check_says_what_it_would_do_and_listens_nowhere(tmp_path: Path) -> None
     done = run("--config", config, "--check")
     assert done.returncode == 0, done.stderr
     assert "127.0.0.1:8080" in done.stdout and str(tmp_path / "data") in done.stdout
+    assert not (tmp_path / "data").exists(), "who looks as root makes directories that the service cannot use"
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_check_finds_a_directory_that_cannot_be(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").touch()
+    config = written(tmp_path / "c.cfg", f"[collector]\ndirectory = {tmp_path}/{place}\n")
+    for more in ([], ["--check"]):
+        done = run("--config", config, *more)
+        assert done.returncode == 2
+        (error,) = done.stderr.splitlines()
+        assert f"[collector] directory = {tmp_path}/{place}: cannot make" in error
 
 
 @pytest.mark.parametrize(
@@ -63,6 +75,7 @@ def test_check_says_what_it_would_do_and_listens_nowhere(tmp_path: Path) -> None
         (["stale_seconds = soon"], ["[collector]"]),
         (["stale_second = 5"], ["stale_second;"]),
         (["head_timeout = 0"], ["head_timeout"]),
+        (["[colector]"], ["[colector]"]),
         (["[bouncer]", "collectors = carrier-pigeon coop"], ["[bouncer] collectors"]),
     ],
 )
