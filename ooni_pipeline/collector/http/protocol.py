@@ -112,7 +112,8 @@ class PatientProtocol(HttpToolsProtocol):
         self.tasks.add(self._task)
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Nothing: who asks for another protocol is served with this one."""
+        """Who asks for another protocol is served with this one. What comes next the parser does not read."""
+        self.cycle.keep_alive = False
 
     def send_400_response(self, msg: str) -> None:
         """What is no HTTP is answered as all that is refused."""

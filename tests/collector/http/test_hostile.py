@@ -96,6 +96,15 @@ def test_what_comes_after_a_body_is_no_header(start_collector: StartCollector) -
             assert read_reply(client).status == 400
 
 
+def test_who_asks_for_another_protocol_is_answered_and_let_go(shared: Collector) -> None:
+    """The parser reads nothing of a connection after such a request, its body neither."""
+    for method, status in ((b"GET /api/v1/collectors", 200), (b"POST /report", 400)):
+        with connect(shared.url, 20) as client:
+            lines = [b"Host: x", b"Connection: Upgrade", b"Upgrade: h2c", b"Content-Length: 2", b"", b"{}"]
+            client.sendall(b"\r\n".join([method + b" HTTP/1.1", *lines]))
+            assert until_closed(client).startswith(b"HTTP/1.1 %d " % status)
+
+
 def test_a_body_of_a_million_members(collector: Collector) -> None:
     report_id = create(collector.url)
     before = memory(collector)
