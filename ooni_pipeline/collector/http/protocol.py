@@ -53,8 +53,15 @@ class PatientProtocol(HttpToolsProtocol):
             self._say(503, "busy", b"retry-after: 10\r\n")
         self._deadline = self.loop.time() + self.patience.head_timeout
 
+    def eof_received(self) -> None:
+        # The loop closes the connection now, and tells of it when an answer may have been written to nobody.
+        self._stop_answering()
+
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self._stop_answering()
+
+    def _stop_answering(self) -> None:
         # What was written down meanwhile is remembered as unanswered, because its client will send it again.
         if self._task is not None and self._answering is not None:
             self._answering.disconnected = True  # uvicorn says so to the last one that waits alone

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import signal
 import socket
 import threading
 import time
@@ -13,7 +14,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.collector.http.client import CREATE, ask, connect, post, read_reply, until_closed
+from tests.collector.http.client import (
+    CREATE,
+    archived,
+    ask,
+    connect,
+    create,
+    post,
+    read_reply,
+    until_closed,
+)
 from tests.parts.collector import Collector, running_collector
 
 HEAD, PAUSE, BODY, IDLE = 1, 2, 4, 3
@@ -203,3 +213,20 @@ def test_who_goes_away_leaves_nothing_behind(impatient: Collector) -> None:
     assert found["ooni_collector_bodies_bytes"] == 0
     assert found[GONE] >= before + 10
     assert ask(impatient.url, "POST", "/report", CREATE).status == 200
+
+
+def test_who_goes_away_before_the_answer_may_send_it_again(impatient: Collector) -> None:
+    assert impatient.process is not None
+    report_id = create(impatient.url)
+    for number in range(20):
+        sent = post(f"/report/{report_id}", b'{"content": {"number": %d}}' % number)
+        impatient.process.send_signal(signal.SIGSTOP)  # it finds the request, and that nobody waits any more
+        with connect(impatient.url) as client:
+            client.sendall(sent)
+        impatient.process.send_signal(signal.SIGCONT)
+        with connect(impatient.url) as client:
+            client.sendall(sent)
+            assert read_reply(client).status == 200
+    assert ask(impatient.url, "POST", f"/report/{report_id}/close").status == 200
+    lines = archived(impatient, report_id).read_bytes().splitlines()
+    assert [json.loads(line)["number"] for line in lines] == list(range(20))
