@@ -11,7 +11,7 @@ from typing import Literal
 import pytest
 
 from ooni_pipeline.collector.layout import CollectorLayout
-from ooni_pipeline.collector.staging import DONE, ENTRIES, SIDE
+from ooni_pipeline.collector.staging import DONE, ENTRIES, SIDE, Staging
 from tests.collector.reports import HOUR, KINDS, Clock, archived, entry, header, names, opened, run
 
 Kind = Literal["json", "yaml"]
@@ -320,3 +320,30 @@ def test_an_empty_directory_is_no_error(layout: CollectorLayout, caplog: pytest.
     with caplog.at_level(logging.INFO):
         assert quarantined(layout) == 0
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize(("kind", "moved"), [("json", 1), ("yaml", 1), ("yaml", 2)])
+def test_a_way_into_quarantine_that_was_cut_short_loses_nothing(
+    layout: CollectorLayout, kind: Kind, moved: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report_id = left(layout, kind, 2)
+    if kind == "yaml":
+        (layout.staging / f"{report_id}{DONE}").write_bytes(b"the whole report")
+    before = {path.name: path.read_bytes() for path in layout.staging.iterdir()}
+    set_aside = Staging.set_aside
+    moves: list[Path] = []
+
+    def until_it_dies(staging: Staging, path: Path) -> None:
+        if not path.exists():
+            raise FileNotFoundError(path)
+        if len(moves) == moved:
+            raise KeyboardInterrupt
+        moves.append(path)
+        set_aside(staging, path)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Staging, "set_aside", until_it_dies)
+        Staging(layout, Clock()).quarantine(report_id)
+    assert quarantined(layout) == 1
+    assert {path.name: path.read_bytes() for path in layout.quarantine.iterdir()} == before
+    assert names(layout.staging) == names(layout.archive) == []

@@ -60,6 +60,17 @@ def test_bombs_go_off_in_a_small_room(encoding: str) -> None:
     assert time.monotonic() - begun < 5
 
 
+@pytest.mark.parametrize("encoding", PACKERS)
+def test_what_a_body_unpacks_to_is_taken_from_the_room_of_all(encoding: str) -> None:
+    pack = PACKERS[encoding]
+    memory = Memory(2 * MB)
+    with Room(memory) as room:
+        assert len(unpack(encoding, pack(bytes(MB)), 10 * MB, room)) == memory.used == MB
+        with pytest.raises(RefusedError, match="503 busy"):
+            unpack(encoding, pack(bytes(3 * MB)), 10 * MB, room)
+    assert memory.used == 0
+
+
 def test_a_window_larger_than_any_body_is_refused() -> None:
     parameters = zstandard.ZstdCompressionParameters(window_log=27)
     packer = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
