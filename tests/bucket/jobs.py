@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ooni_pipeline.bucket.pool import run_all
+from tests.bucket import jobs  # this module under its name, when it is a program
 
 
 class TwoArgumentsError(Exception):
@@ -84,10 +85,15 @@ def core_limit(_: int) -> tuple[int, int]:
     return resource.getrlimit(resource.RLIMIT_CORE)
 
 
+def knows_the_program(_: int) -> bool:
+    """Whether this process has imported the program that its parent runs."""
+    return hasattr(sys.modules["__main__"], "__file__")
+
+
 def main(directory: Iterable[str]) -> None:
     """A parent of two workers that wait: for a test that kills it."""
     for place in directory:
-        list(run_all([Path(place)] * 2, write_pid_and_wait, 2))
+        list(run_all([Path(place)] * 2, jobs.write_pid_and_wait, 2))
 
 
 if __name__ == "__main__":

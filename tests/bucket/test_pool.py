@@ -106,6 +106,18 @@ def test_whoever_stops_asking_leaves_no_process() -> None:
     assert multiprocessing.active_children() == []
 
 
+def test_the_program_is_not_imported_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """luigi, as a rule: it would cost each worker more time than all the rest of its start."""
+    program = sys.modules["__main__"]
+    (tmp_path / "program.py").touch()
+    monkeypatch.setattr(program, "__file__", str(tmp_path / "program.py"), raising=False)
+    monkeypatch.setattr(program, "__spec__", None)
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as plain:
+        assert plain.submit(jobs.knows_the_program, 0).result()
+    assert dict(run_all(range(3), jobs.knows_the_program, 2)) == dict.fromkeys(range(3), False)
+    assert sys.modules["__main__"] is program
+
+
 def test_workers_write_for_their_owner_alone() -> None:
     assert list(run_all([0], jobs.umask, 1, process_pool)) == [(0, 0o077)]
 

@@ -17,6 +17,7 @@ from ooni_pipeline.bucket.pool import run_all
 from tasks.base import BucketTask, Progress
 from tasks.command import command
 from tasks.targets import ManifestTarget
+from tests.tasks import faulty  # this module under its name, when it is a program
 
 CANARY = "canary-7f3a"
 
@@ -78,7 +79,7 @@ def _unraisable() -> None:
     raise ValueError(CANARY)
 
 
-def _in_a_worker(job: Job) -> None:
+def in_a_worker(job: Job) -> None:
     _Unraisable()
     _chained()
 
@@ -93,7 +94,7 @@ FAULTS: dict[str, Callable[[], object]] = {
     "odd": lambda: _raise(OddError(CANARY)),
     "thread": _thread,
     "unraisable": _unraisable,
-    "worker": lambda: list(run_all([Job("r1")], _in_a_worker, 1)),
+    "worker": lambda: list(run_all([faulty.Job("r1")], faulty.in_a_worker, 1)),
 }
 #: And in a task alone, where luigi stops even this; or in a command alone, which this one ends.
 OF_TASKS = {**FAULTS, "exit": _exit}
@@ -118,9 +119,9 @@ class AllFaults(luigi.WrapperTask):
     """Every one of them in one run."""
 
     def requires(self) -> list[luigi.Task]:
-        faulty: type[Any] = FaultyReports  # luigi types no parameters
+        reports: type[Any] = FaultyReports  # luigi types no parameters
         date = dt.date(2016, 8, 1)
-        return [faulty(bucket_date=date, fault=fault) for fault in (*OF_TASKS, "complete")]
+        return [reports(bucket_date=date, fault=fault) for fault in (*OF_TASKS, "complete")]
 
 
 @command
