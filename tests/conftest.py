@@ -23,6 +23,7 @@ import pytest
 
 from ooni_pipeline.database.data_directory import DATABASE
 from ooni_pipeline.database.embedded import EmbeddedServer
+from ooni_pipeline.database.migrate import migrate
 from ooni_pipeline.database.programs import find_binaries
 from ooni_pipeline.errors import DatabaseError
 from tests.parts.collector import collector as collector
@@ -32,6 +33,8 @@ from tests.parts.s3 import s3 as s3
 
 #: Set in the environment: what is marked ``full_chaos`` runs too.
 FULL = "OONI_CHAOS_FULL"
+#: The migrated database of each server that others are copied from.
+_MIGRATED = "migrated"
 #: Starts a function in a process of its own.
 Start = Callable[..., BaseProcess]
 #: Opens a URL in a real browser, runs its scripts, and returns the HTML that stands there then.
@@ -92,24 +95,54 @@ def postgres_url(postgres_bin_dir: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def fresh_database(postgres_url: str) -> Iterator[str]:
-    """A fresh, empty database on a server, dropped afterwards whoever is still connected."""
+def fresh_database(postgres_url: str, template: str = "template1") -> Iterator[str]:
+    """A fresh database on a server, empty or a copy of another; dropped afterwards whoever is connected."""
     name = f"test_{uuid.uuid4().hex}"
     connection = psycopg2.connect(postgres_url)
     connection.autocommit = True
     try:
         with connection.cursor() as cursor:
-            cursor.execute(f'CREATE DATABASE "{name}"')
-            yield postgres_url.replace(f"/{DATABASE}?", f"/{name}?", 1)
+            cursor.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+            yield _database_of(postgres_url, name)
             cursor.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
     finally:
         connection.close()
 
 
+@contextlib.contextmanager
+def migrated_database(postgres_url: str) -> Iterator[str]:
+    """A fresh database with our schema: a copy of one that was migrated once for each server."""
+    connection = psycopg2.connect(postgres_url)
+    connection.autocommit = True
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT datistemplate FROM pg_database WHERE datname = %s", (_MIGRATED,))
+            if cursor.fetchone() is None:
+                cursor.execute(f"CREATE DATABASE {_MIGRATED}")
+                migrate(_database_of(postgres_url, _MIGRATED))
+                # Nobody can enter it, by mistake or to vacuum it: a copy needs it to be left alone.
+                cursor.execute(f"ALTER DATABASE {_MIGRATED} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true")
+    finally:
+        connection.close()
+    with fresh_database(postgres_url, _MIGRATED) as url:
+        yield url
+
+
+def _database_of(postgres_url: str, name: str) -> str:
+    return postgres_url.replace(f"/{DATABASE}?", f"/{name}?", 1)
+
+
 @pytest.fixture
 def database_url(postgres_url: str) -> Iterator[str]:
-    """A database of its own for each test."""
+    """An empty database of its own for each test."""
     with fresh_database(postgres_url) as url:
+        yield url
+
+
+@pytest.fixture
+def migrated_url(postgres_url: str) -> Iterator[str]:
+    """A database of its own with our schema for each test."""
+    with migrated_database(postgres_url) as url:
         yield url
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from ooni_pipeline.bucket.layout import Stage
-from ooni_pipeline.database.migrate import migrate
 from ooni_pipeline.errors import RejectReason
 from tests.corpus_reports import CORPUS, MISSING, CorpusReport, corpus_reports, write_reports
 from tests.tasks.conftest import Pipeline
@@ -52,10 +51,9 @@ EXCEPTIONS: dict[str, tuple[int, dict[str, int], str]] = {
 
 
 @pytest.fixture
-def corpus_pipeline(tmp_path: Path, database_url: str) -> Iterator[Pipeline]:
+def corpus_pipeline(tmp_path: Path, migrated_url: str) -> Iterator[Pipeline]:
     """A pipeline whose collector has received the corpus."""
-    migrate(database_url)
-    pipeline = Pipeline(tmp_path, database_url)
+    pipeline = Pipeline(tmp_path, migrated_url)
     pipeline.configure()
     yield pipeline
 

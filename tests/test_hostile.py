@@ -32,7 +32,6 @@ from ooni_pipeline.bucket.keys import id_key
 from ooni_pipeline.bucket.layout import Stage
 from ooni_pipeline.bucket.manifest import Manifest, ReportRecord
 from ooni_pipeline.bucket.stage import process_bucket
-from ooni_pipeline.database.migrate import migrate
 from ooni_pipeline.errors import RejectReason
 from ooni_pipeline.normalise import normalise_entry, reports
 from ooni_pipeline.normalise.reports import normalise_report
@@ -40,7 +39,7 @@ from ooni_pipeline.normalise.source import ReportContext
 from ooni_pipeline.report.entry import MAX_ENTRY_BYTES, MAX_NODES, MAX_REJECTED_BYTES, RawEntry
 from ooni_pipeline.report.json_lines import dump_entry, loads
 from ooni_pipeline.report.work import Job, Outcome
-from tests.conftest import fresh_database
+from tests.conftest import migrated_database
 from tests.tasks.conftest import LUIGI, TOP, Pipeline
 
 pytestmark = pytest.mark.one_server
@@ -532,8 +531,7 @@ class Night:
 @contextlib.contextmanager
 def fresh_pipeline(root: Path, postgres_url: str) -> Iterator[Pipeline]:
     """A pipeline below ``root`` with a database of its own, as the fixture ``pipeline`` is for one test."""
-    with fresh_database(postgres_url) as url:
-        migrate(url)
+    with migrated_database(postgres_url) as url:
         made = Pipeline(root, url)
         made.archive.mkdir(parents=True)
         made.configure()

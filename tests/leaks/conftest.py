@@ -18,13 +18,12 @@ from pathlib import Path
 import pytest
 
 from ooni_pipeline.database.embedded import LOG_NAME
-from ooni_pipeline.database.migrate import migrate
 from ooni_pipeline.normalise.reports import normalise_report
 from ooni_pipeline.report.work import Job, Outcome
 from ooni_pipeline.sanitise.bridges import load_bridge_table
 from ooni_pipeline.sanitise.reports import sanitise_report
 from ooni_pipeline.sanitise.settings import Settings
-from tests.conftest import fresh_database
+from tests.conftest import migrated_database
 from tests.leaks.canaries import Planted
 from tests.leaks.canary_reports import canary_reports
 from tests.leaks.scan import Finding, Search
@@ -194,8 +193,7 @@ class WatchedPipeline(Pipeline):
 @contextlib.contextmanager
 def watched_pipeline(root: Path, url: str, planted: Planted) -> Iterator[WatchedPipeline]:
     """A configured pipeline with a migrated database and an empty collector."""
-    with fresh_database(url) as database_url:
-        migrate(database_url)
+    with migrated_database(url) as database_url:
         made = WatchedPipeline(root, database_url, planted)
         made.archive.mkdir(parents=True)
         made.configure(sanitise__bridge_table=str(made.bridge_table))

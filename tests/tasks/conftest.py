@@ -19,7 +19,6 @@ import pytest
 
 from ooni_pipeline.bucket.layout import Layout, Stage
 from ooni_pipeline.bucket.manifest import Manifest
-from ooni_pipeline.database.migrate import migrate
 
 TOP = Path(__file__).resolve().parents[2]
 DEMO = TOP / "tests" / "fixtures" / "demo"
@@ -170,10 +169,9 @@ class Pipeline:
 
 
 @pytest.fixture
-def pipeline(tmp_path: Path, database_url: str) -> Iterator[Pipeline]:
+def pipeline(tmp_path: Path, migrated_url: str) -> Iterator[Pipeline]:
     """A configured pipeline with a migrated database and an empty collector."""
-    migrate(database_url)
-    made = Pipeline(tmp_path, database_url)
+    made = Pipeline(tmp_path, migrated_url)
     made.archive.mkdir(parents=True)
     made.configure()
     yield made
