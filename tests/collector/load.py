@@ -131,13 +131,14 @@ async def send_load(
     reports: int = 1,
     sharing: int = 1,
     form: str = "json",
+    told: Acknowledged | None = None,
 ) -> Acknowledged:
-    """``entries`` entries of about ``size`` bytes in all, spread over ``connections``.
+    """``entries`` entries of about ``size`` bytes in all, spread over ``connections``; ``told`` is filled.
 
     Each connection has ``reports`` reports, one after the other; with ``sharing`` so many connections send
     into the same one at a time. Every entry has an id of its own.
     """
-    told = Acknowledged()
+    told = told or Acknowledged()
     padding = "x" * max(size - 250, 0)
     groups = connections // sharing
     each = entries // (groups * reports * sharing)

@@ -29,22 +29,24 @@ def test_many_connections_send_into_one_report(collector: Collector) -> None:
 
 
 async def _under_load(collector: Collector, form: str, kills: int, randomness: random.Random) -> Acknowledged:
-    """Send a load while the service is killed and started again; the pauses between are drawn."""
+    """Send a load, and kill and start the service each time that a drawn part more of it was acknowledged."""
+    told, entries = Acknowledged(), ENTRIES * kills
     load = asyncio.ensure_future(
         send_load(
             collector.url,
             connections=CONNECTIONS,
-            entries=ENTRIES * kills,
+            entries=entries,
             size=3000,
             reports=4 * kills,
             sharing=2,
             form=form,
+            told=told,
         )
     )
-    for _ in range(kills):
-        await asyncio.sleep(randomness.uniform(0.05, 0.6))
-        if load.done():
-            break
+    for number in range(kills):
+        due = entries * (number + randomness.uniform(0.1, 0.9)) / kills
+        while told.count < due and not load.done():
+            await asyncio.sleep(0.001)
         await asyncio.to_thread(collector.kill)
         await asyncio.to_thread(collector.start)
     return await asyncio.wait_for(load, 60 + 10 * kills)
