@@ -6,6 +6,7 @@ import configparser
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -28,7 +29,8 @@ MOST_EXPOSED = 2.0
 
 
 def test_nginx_takes_the_front_as_it_stands(tmp_path: Path) -> None:
-    """With TLS, whose certificate is made here, and a directory of this test for /run."""
+    """With TLS, whose certificate is made here, a directory of this test for /run, and free ports of
+    loopback: nginx -t takes them for a moment, and only root may have 80."""
     if not NGINX.exists() or shutil.which("openssl") is None:
         pytest.skip("no nginx or openssl here")
     make_certificate(tmp_path, "collector.example")
@@ -36,12 +38,23 @@ def test_nginx_takes_the_front_as_it_stands(tmp_path: Path) -> None:
     text = NGINX_CONF.replace(f"{live}/fullchain.pem", f"{tmp_path}/cert.pem")
     text = text.replace(f"{live}/privkey.pem", f"{tmp_path}/key.pem")
     text = text.replace("/run/ooni-bodies", f"{tmp_path}/bodies")
+    text, listening = re.subn(r"listen (\[::\]:|127\.0\.0\.1:)?\d+", _on_loopback, text)
+    assert listening == NGINX_CONF.count("    listen ") == 5
     config = tmp_path / "nginx.conf"
     config.write_text(f"pid {tmp_path}/pid;\nerror_log stderr;\nevents {{}}\nhttp {{\n{text}}}\n")
     command = [str(NGINX), "-t", "-e", "stderr", "-c", str(config), "-p", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "warn" not in done.stderr
+
+
+def _on_loopback(listen: re.Match[str]) -> str:
+    """The same kind of address on a free port; IPv4 in the place of IPv6 where there is none."""
+    if listen[1] == "[::]:" and socket.has_ipv6 and Path("/proc/net/if_inet6").exists():
+        with socket.create_server(("::1", 0), family=socket.AF_INET6) as free:
+            return f"listen [::1]:{free.getsockname()[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return f"listen 127.0.0.1:{free.getsockname()[1]}"
 
 
 @pytest.fixture

@@ -391,7 +391,7 @@ def test_a_clash_that_comes_between_looking_and_renaming(
 
 def test_who_may_read_and_write_what(layout: CollectorLayout) -> None:
     """The pipeline's account reads and removes by its group; what is set aside is for the collector alone."""
-    group = 54321
+    group = os.getgid() if os.getuid() else 54321
     layout.renamed.mkdir()
     os.chown(layout.renamed, -1, group)
     path = put(layout, "a.json", json_report())
