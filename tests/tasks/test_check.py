@@ -29,8 +29,7 @@ def well(pipeline: Pipeline) -> Pipeline:
     pipeline.configure(**ROOM)
     dates = due(utc_now(), LATE)
     pipeline.verb("adopt", "--empty", dates[0], min(dates[-1], pipeline.today - dt.timedelta(days=1)))
-    if dates[-1] == pipeline.today:
-        pipeline.nightly()
+    pipeline.nightly(dates[-1])  # before 07:00 that is yesterday's
     return pipeline
 
 
