@@ -20,6 +20,9 @@ from ooni_pipeline.errors import told
 _log = logging.getLogger(__name__)
 #: Where there are too many of them, no more than so many bytes of their bodies are read.
 _LITTLE, _IN_HASTE = 64 * 1024, (429, 503)
+#: Of any other body that is refused, so many times the limit: a connection that is closed amid a body which
+#: is somewhat too large would be reset under the answer.
+_READ_ON = 4
 #: What the metrics call a path that is none of ours.
 _UNKNOWN = "unknown"
 #: What they call the status of a request whose client went away.
@@ -103,7 +106,8 @@ class _Exchange:
         if not self._whole and any(name == b"expect" for name, _ in self._scope["headers"]):
             error.close = True  # it waits to be told before it sends its body: now it need not
         elif not self._whole:
-            await discard_body(self.receive, _LITTLE if error.status in _IN_HASTE else self._body_limit)
+            in_haste = error.status in _IN_HASTE
+            await discard_body(self.receive, _LITTLE if in_haste else _READ_ON * self._body_limit)
         await self.answer(error)
 
     async def answer(self, error: RefusedError) -> None:
