@@ -25,8 +25,6 @@ _ROOM = 230
 _LIBC = ctypes.CDLL(None, use_errno=True)
 #: Of renameat2(2): the names are paths; what is there stays.
 _HERE, _NO_REPLACE = -100, 1
-
-
 #: How the names of files end that somebody still writes.
 _UNFINISHED = (".part", ".tmp", "~")
 
@@ -115,16 +113,25 @@ def settle_flushed(part: Path, path: Path) -> None:
         part.unlink()
 
 
-def rename_new(source: Path, destination: Path) -> None:
-    """Rename in one step, never over what is there (FileExistsError). Who flushes is the caller."""
+def rename_at_once(source: Path, destination: Path) -> bool:
+    """Rename in one step, never over what is there (FileExistsError). False, and nothing was done, where the
+    file system or the C library cannot. Who flushes is the caller."""
     rename = getattr(_LIBC, "renameat2", None)
-    if rename is not None:
-        if not rename(_HERE, os.fsencode(source), _HERE, os.fsencode(destination), _NO_REPLACE):
-            return
-        error = ctypes.get_errno()
-        if error not in (errno.EINVAL, errno.ENOSYS):
-            raise OSError(error, os.strerror(error), str(source), None, str(destination))
-    if os.path.lexists(destination):  # a file system that cannot: good enough where one alone writes
+    if rename is None:
+        return False
+    if not rename(_HERE, os.fsencode(source), _HERE, os.fsencode(destination), _NO_REPLACE):
+        return True
+    error = ctypes.get_errno()
+    if error in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        return False
+    raise OSError(error, os.strerror(error), str(source), None, str(destination))
+
+
+def rename_new(source: Path, destination: Path) -> None:
+    """The same, also where it takes two steps: good enough where one alone writes."""
+    if rename_at_once(source, destination):
+        return
+    if os.path.lexists(destination):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(source), None, str(destination))
     source.rename(destination)
 

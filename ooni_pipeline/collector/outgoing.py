@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
 import re
@@ -12,16 +11,13 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from ooni_pipeline.bucket.files import open_plain, settle_flushed
+from ooni_pipeline.bucket.files import open_plain, rename_at_once, settle_flushed
 from ooni_pipeline.collector.layout import ERRORED, CollectorLayout
 from ooni_pipeline.report.names import MAX_NAME_BYTES, ReportName, format_report_name, marked
 
 #: The directory that is fetched: the group of the pipeline's account removes files there, and what is made
 #: there is the group's. Its files: read by that group.
 OUTGOING_MODE, REPORT_MODE = 0o2770, 0o640
-_AT_FDCWD, _NOREPLACE = -100, 1
-#: What a file system (or a kernel) answers that cannot rename without overwriting.
-_CANNOT = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
 _ENDING = re.compile(r"(?:\.[A-Za-z]{1,10}){0,2}\Z")
 
 
@@ -71,22 +67,10 @@ def make_readable(path: Path, outgoing: Path) -> None:
             os.fchmod(file.fileno(), REPORT_MODE)
 
 
-#: glibc's; None where the C library has none.
-_renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-
-
 def move(source: Path, destination: Path) -> None:
     """Rename a file, or a link itself; raises FileExistsError where something is there, and OSError."""
-    number = errno.ENOSYS
-    if _renameat2 is not None:
-        flags = ctypes.c_uint(_NOREPLACE)
-        paths = os.fsencode(source), os.fsencode(destination)
-        if not _renameat2(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], flags):
-            return
-        number = ctypes.get_errno()
-    if number not in _CANNOT:
-        raise OSError(number, os.strerror(number), str(source), None, str(destination))
-    settle_flushed(source, destination)
+    if not rename_at_once(source, destination):
+        settle_flushed(source, destination)
 
 
 def is_half_moved(source: Path, destination: Path) -> bool:

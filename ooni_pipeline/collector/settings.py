@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 MB = 1024 * 1024
@@ -23,23 +23,23 @@ class CollectorSettings:
     """
 
     directory: Path
-    listen: str = "127.0.0.1:8080"
-    admin_listen: str = "127.0.0.1:9100"
-    trusted_proxies: str = "127.0.0.1 ::1"
-    stale_seconds: int = 3600
-    keep_free_mb: int = 500
-    body_limit_mb: int = 20
-    bodies_mb: int = 200
-    connections: int = 2000
-    open_reports: int = 20000
-    open_reports_per_address: int = 200
-    requests_per_second: int = 10000
-    requests_per_second_per_address: int = 50
-    head_timeout: int = 20
-    pause_timeout: int = 30
-    body_timeout: int = 300
-    keep_alive_timeout: int = 75
-    stop_timeout: int = 10
+    listen: str
+    admin_listen: str
+    trusted_proxies: str
+    stale_seconds: int
+    keep_free_mb: int
+    body_limit_mb: int
+    bodies_mb: int
+    connections: int
+    open_reports: int
+    open_reports_per_address: int
+    requests_per_second: int
+    requests_per_second_per_address: int
+    head_timeout: int
+    pause_timeout: int
+    body_timeout: int
+    keep_alive_timeout: int
+    stop_timeout: int
 
     @property
     def body_limit(self) -> int:
@@ -71,11 +71,7 @@ class CollectorSettings:
                 yield f"[collector] {option} is not between {least.get(option, 1)} and {most}"
 
 
-_NUMBERS = (
-    "stale_seconds", "keep_free_mb", "body_limit_mb", "bodies_mb", "connections", "open_reports",
-    "open_reports_per_address", "requests_per_second", "requests_per_second_per_address", "head_timeout",
-    "pause_timeout", "body_timeout", "keep_alive_timeout", "stop_timeout",
-)  # fmt: skip
+_NUMBERS = tuple(option.name for option in fields(CollectorSettings) if option.type == "int")
 
 
 def address_and_port(place: str) -> tuple[str, int]:

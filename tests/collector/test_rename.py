@@ -15,7 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ooni_pipeline.collector import archived, outgoing
+from ooni_pipeline.bucket import files
+from ooni_pipeline.collector import archived
 from ooni_pipeline.collector import rename as rename_module
 from ooni_pipeline.collector.layout import CollectorLayout
 from ooni_pipeline.collector.outgoing_name import SetAside, outgoing_name
@@ -367,7 +368,7 @@ def test_a_clash_among_what_was_set_aside_overwrites_nothing(layout: CollectorLa
 def test_a_clash_where_the_file_system_can_do_no_better(
     layout: CollectorLayout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outgoing, "_renameat2", None)
+    monkeypatch.setattr(files._LIBC, "renameat2", None)
     for number in range(3):
         put(layout, f"{number}.json", json_report(input=number))
     assert rename(layout).files == {"renamed": 3}
@@ -382,7 +383,7 @@ def test_a_clash_that_comes_between_looking_and_renaming(
     rename(layout)
     put(layout, "b.json", json_report(input="another"))
     if not atomic:
-        monkeypatch.setattr(outgoing, "_renameat2", None)
+        monkeypatch.setattr(files._LIBC, "renameat2", None)
     monkeypatch.setattr(os.path, "lexists", lambda path: False)
     rename(layout)
     assert (layout.renamed / NAME).read_bytes() == json_report()

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ooni_pipeline.collector import outgoing
+from ooni_pipeline.bucket import files
 from ooni_pipeline.collector.layout import CollectorLayout
 from ooni_pipeline.collector.rename import is_done
 from ooni_pipeline.collector.renames import RenamesProof, list_path, proof_path
@@ -88,8 +88,8 @@ def killed_at(number: int, layout: CollectorLayout, atomic: bool) -> None:
 
     for name in OPERATIONS:
         setattr(os, name, functools.partial(counted, getattr(os, name)))
-    atomically: Any = outgoing._renameat2
-    outgoing._renameat2 = functools.partial(counted, atomically) if atomic else None
+    atomically: Any = files._LIBC.renameat2
+    files._LIBC.renameat2 = functools.partial(counted, atomically) if atomic else None  # type: ignore[attr-defined]
     rename(layout)
 
 

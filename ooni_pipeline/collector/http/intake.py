@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from starlette.requests import Request
@@ -39,11 +38,9 @@ class Intake:
         """End the thread."""
         self._thread.shutdown(wait=True, cancel_futures=True)
 
-    @contextmanager
-    def room(self) -> Iterator[Room]:
-        """The memory that one request takes, until it is done with."""
-        with Room(self.memory) as room:
-            yield room
+    def room(self) -> Room:
+        """The memory that one request takes, until the block ends."""
+        return Room(self.memory)
 
     async def members(self, request: Request, room: Room) -> Members:
         """The JSON object of a request. Raises RefusedError, ClientGoneError."""

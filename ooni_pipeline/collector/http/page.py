@@ -24,7 +24,8 @@ def page(openapi: dict[str, Any]) -> str:
     about = openapi["info"]
     parts = [_HEAD.format(title=html.escape(about["title"]), description=html.escape(about["description"]))]
     for path, operations in openapi["paths"].items():
-        parts += [_operation(path, method, told) for method, told in operations.items()]
+        in_order = sorted(operations, key="post".__ne__)  # a report is made before it is added to
+        parts += [_operation(path, method, operations[method]) for method in in_order]
     return "".join([*parts, "</body></html>\n"])
 
 

@@ -113,11 +113,10 @@ class Reports:
         """A report of one entry in one request."""
         with self._intake.room() as room:
             sent = await self._intake.members(request, room)
-            wrapped = sent.inner is not None and "software_name" not in sent
+            wrapped = None if "software_name" in sent else sent.inner
             if wrapped and fields.format_of(sent) == "yaml":
                 raise RefusedError(400, "invalid-format-field")
-            measured = sent.inner if wrapped and sent.inner is not None else sent
-            header = fields.measurement_header(measured, self._clock())
+            header = fields.measurement_header(wrapped or sent, self._clock())
             entry = sent.cut("content") if wrapped else sent.whole()
             room.add(len(entry))
             report_id = await self._reception.submit(header, entry)

@@ -91,3 +91,4 @@ def test_the_page_needs_no_script_and_no_other_host(shared: Collector) -> None:
     assert re.findall(r'(?:href|src)="([^"]*)"', text) == ["openapi.json"]
     for method, path in ROUTES:
         assert f"<h2>{method} {path}</h2>" in text
+    assert text.index("<h2>POST /report</h2>") < text.index("<h2>PUT /report</h2>"), "made, then added to"

@@ -117,7 +117,8 @@ def test_an_empty_report_is_dropped_without_a_word(shared: Collector) -> None:
 
 @pytest.mark.parametrize("wrapped", [True, False])
 def test_a_measurement_in_one_request(shared: Collector, wrapped: bool) -> None:
-    entry = json.dumps({**CREATE, "report_id": "of somebody else", "test_keys": {"x": 1}}).encode()
+    said = {**CREATE, "report_id": "of somebody else", "test_keys": {"x": 1}, "content": {"of": "its own"}}
+    entry = json.dumps(said).encode()
     body = b'{"format": "json", "content": %s}' % entry if wrapped else b" \n" + entry + b"\n"
     reply = ask(shared.url, "POST", "/measurement", body)
     assert reply.status == 200 and ID.fullmatch(reply.body["report_id"])
